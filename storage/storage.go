@@ -17,7 +17,14 @@
 //
 // An error of Apply or Wait leaves the outcome unknown: the store refuses all
 // further writes with that error (wrapped in ErrFailed), and whoever owns it
-// reopens and recovers.
+// reopens and recovers. From then on reads may be refused in the same way.
+// The exceptions are ErrBatch and ErrClosed from Apply, which did nothing.
+//
+// # Closing
+//
+// Calls that come after Close return ErrClosed. Close ends open snapshots and
+// waits for running calls; a scan that is under way ends with ErrClosed at its
+// next step. So a loop over a scan must not itself close the store.
 package storage
 
 import (
@@ -39,6 +46,15 @@ var (
 	// ErrFailed reports that an earlier write of this store failed with an
 	// unknown outcome; the store must be reopened.
 	ErrFailed = errors.New("storage: failed by an earlier write")
+
+	// ErrLocked reports that another store, in this process or another, has
+	// the directory open.
+	ErrLocked = errors.New("storage: locked by another store")
+
+	// ErrBatch reports a batch that cannot be applied: another store made it,
+	// it was applied before, or it deletes a range without an upper bound.
+	// Nothing of it was applied.
+	ErrBatch = errors.New("storage: unusable batch")
 )
 
 // A Reader reads one consistent state.
@@ -70,7 +86,8 @@ type DB interface {
 	NewBatch() Batch
 
 	// Apply makes b visible, in order with other calls, and starts to make it
-	// durable. The batch must not be used afterwards.
+	// durable. The batch must not be used afterwards. It blocks while the disk
+	// cannot keep up with what was applied.
 	Apply(b Batch) (Commit, error)
 
 	// DiskBytes is what the store takes on its disk at this time, recycled
@@ -92,7 +109,7 @@ type Batch interface {
 	Set(key, value []byte)
 	Delete(key []byte)
 	// DeleteRange deletes lo <= key < hi, in time that does not depend on how
-	// many keys there are.
+	// many keys there are. hi must not be empty: no key is above all others.
 	DeleteRange(lo, hi []byte)
 	// Bytes is about how many bytes the batch takes.
 	Bytes() int
@@ -100,8 +117,9 @@ type Batch interface {
 
 // A Commit is a batch on its way to the disk.
 type Commit interface {
-	// Wait returns when the batch is durable, or with the error that left its
-	// outcome unknown. It may be called once.
+	// Wait returns when the batch and all before it are durable, or with the
+	// error that left its outcome unknown. It may be called once. An empty
+	// batch is thus a barrier.
 	Wait() error
 }
 
