@@ -276,7 +276,6 @@ func testDeleteRange(t *testing.T, o Opener) {
 	db := open(t, o)
 	for i := range 500 {
 		b := db.NewBatch()
-		fmt.Appendf(nil, "%d", i)
 		b.Set(fmt.Appendf(nil, "k%03d", i), []byte("v"))
 		_, err := db.Apply(b)
 		must(t, err)
