@@ -1,0 +1,92 @@
+package merge
+
+import (
+	"bytes"
+	"errors"
+
+	"github.com/rhizome-p2p/rhizome/delta"
+)
+
+// A row's key orders entities bytewise, then the paths of an entity with every
+// path before what lies below it:
+//
+//	name(entity) | name(segment)… | 00 00 | tag
+//
+// where name(s) is s with 00 written as 00 ff, closed by 00 01. So all rows at
+// and below a path have one prefix, and so have all rows exactly at it.
+
+func appendName(b []byte, s string) []byte {
+	for {
+		i := bytes.IndexByte([]byte(s), 0)
+		if i < 0 {
+			break
+		}
+		b = append(append(b, s[:i]...), 0x00, 0xff)
+		s = s[i+1:]
+	}
+	return append(append(b, s...), 0x00, 0x01)
+}
+
+// AppendPrefix appends the prefix of all rows at and below a path.
+func AppendPrefix(b []byte, entity string, p delta.Path) []byte {
+	b = appendName(b, entity)
+	for _, s := range p.Segments() {
+		b = appendName(b, s)
+	}
+	return b
+}
+
+// AppendExact appends the prefix of all rows exactly at a path.
+func AppendExact(b []byte, entity string, p delta.Path) []byte {
+	return append(AppendPrefix(b, entity, p), 0x00, 0x00)
+}
+
+// AppendKey appends the key of a row.
+func AppendKey(b []byte, entity string, p delta.Path, t delta.Tag) []byte {
+	return append(AppendExact(b, entity, p), t...)
+}
+
+var errKey = errors.New("merge: malformed row key")
+
+// cutName takes a name off the front of a key.
+func cutName(b []byte) (name string, rest []byte, err error) {
+	var out []byte
+	for {
+		i := bytes.IndexByte(b, 0)
+		if i < 0 || i+1 == len(b) {
+			return "", nil, errKey
+		}
+		out = append(out, b[:i]...)
+		mark := b[i+1]
+		b = b[i+2:]
+		switch mark {
+		case 0x01:
+			return string(out), b, nil
+		case 0xff:
+			out = append(out, 0)
+		default:
+			return "", nil, errKey
+		}
+	}
+}
+
+// EntityOf returns the entity of a row key and the length of its prefix.
+func EntityOf(key []byte) (entity string, prefix int, err error) {
+	entity, rest, err := cutName(key)
+	return entity, len(key) - len(rest), err
+}
+
+// ParseKey takes a row's key apart.
+func ParseKey(key []byte) (entity string, p delta.Path, t delta.Tag, err error) {
+	entity, rest, err := cutName(key)
+	for err == nil {
+		if len(rest) >= 2 && rest[0] == 0 && rest[1] == 0 {
+			return entity, p, delta.Tag(rest[2:]), nil
+		}
+		var s string
+		if s, rest, err = cutName(rest); err == nil {
+			p = p.Child(s)
+		}
+	}
+	return "", "", "", err
+}

@@ -1,0 +1,268 @@
+// Package merge is the kernel that folds deltas into state and reads the state
+// back. Every surface uses it and nothing else decides a merge.
+//
+// It is pure: no I/O, no time, no randomness, no map order. It works on a
+// State, which the caller keeps in storage or in memory.
+//
+// # Fold
+//
+// The state is the set of survivors: the deltas that no applied delta kills.
+// A survivor lives in the row (entity, path, tag). Applying an entry takes its
+// deltas in order; each first kills, then adds its own survivor. A kill names
+// rows by scope and dots in them, and one that meets nothing is a no-op. So
+// the survivors are a function of the set of applied deltas alone, whatever
+// order extending causality they came in, and two states join by
+//
+//	fold(K1 ∪ K2) = (S1 ∩ S2) ∪ {s ∈ S1 : dot ∉ K2} ∪ {s ∈ S2 : dot ∉ K1}
+//
+// The digest of a state is the sum of the hashes of its survivors (package
+// digest), however they are packed in rows.
+//
+// # Reading
+//
+// A lossless read shows every survivor. A lossy read resolves each property to
+// one value (last write wins for assigned values, the set of distinct values
+// of a bag, the sum of a counter, the most frequent value of a ballot), and
+// where a value and members below it are concurrent the newest wins.
+package merge
+
+import (
+	"cmp"
+	"encoding/binary"
+	"slices"
+
+	"github.com/rhizome-p2p/rhizome/clock"
+	"github.com/rhizome-p2p/rhizome/delta"
+	"github.com/rhizome-p2p/rhizome/digest"
+)
+
+// A Survivor is one live delta.
+type Survivor struct {
+	Dot     clock.Dot
+	Txn     uint32 // index of the first delta of its transaction
+	Time    clock.Timestamp
+	Verb    delta.Verb
+	Creator string
+	Value   delta.Value
+}
+
+// newer orders survivors as last-write-wins does: by time, then by dot.
+func (s *Survivor) newer(o *Survivor) bool {
+	return cmp.Or(cmp.Compare(s.Time, o.Time), s.Dot.Compare(o.Dot)) > 0
+}
+
+// Sum returns the survivor's part of the state digest.
+func (s *Survivor) Sum(key []byte) digest.Sum {
+	b := make([]byte, 0, 128+len(key)+len(s.Value))
+	b = binary.AppendUvarint(b, uint64(len(key)))
+	b = append(b, key...)
+	b = append(b, s.Dot.Lane[:]...)
+	b = binary.BigEndian.AppendUint64(b, s.Dot.Seq)
+	b = binary.BigEndian.AppendUint32(b, s.Dot.Index)
+	b = binary.BigEndian.AppendUint32(b, s.Txn)
+	b = binary.BigEndian.AppendUint64(b, uint64(s.Time))
+	b = append(b, byte(s.Verb))
+	b = binary.AppendUvarint(b, uint64(len(s.Creator)))
+	b = append(b, s.Creator...)
+	b = append(b, s.Value...)
+	return digest.Of(b)
+}
+
+// A View reads rows. Survivors of a row are in dot order.
+type View interface {
+	// Row returns the survivors of one row, none where there is no row.
+	Row(key []byte) ([]Survivor, error)
+	// Rows calls f for each row with the prefix, in key order. The key is
+	// valid only within the call.
+	Rows(prefix []byte, f func(key []byte, row []Survivor) error) error
+}
+
+// A State is a View that can be changed.
+type State interface {
+	View
+	// SetRow replaces a row; no survivors means no row.
+	SetRow(key []byte, row []Survivor) error
+	// SetRef notes whether the row refers to the target.
+	SetRef(target string, key []byte, present bool)
+	// Bury keeps a survivor that died, for reads of the past and undo.
+	Bury(key []byte, s Survivor, killer clock.Dot)
+	// Kill keeps a kill for the same purpose. It reaches the rows whose keys
+	// start with scope (or equal it, where exact is set).
+	Kill(scope []byte, exact bool, k *delta.Kill, killer clock.Dot)
+}
+
+// A Tally counts a state.
+type Tally struct {
+	Digest digest.Sum
+	Rows   uint64 // survivors
+}
+
+// A Fold applies deltas to a state and keeps its tally.
+type Fold struct {
+	State State
+	Tally Tally
+}
+
+// Origin says where a delta stands.
+type Origin struct {
+	Lane    clock.LaneID
+	Seq     uint64
+	Time    clock.Timestamp
+	Creator string
+	Txn     uint32 // index of the first delta of the transaction
+}
+
+// Apply applies a whole entry.
+func (f *Fold) Apply(e *delta.Entry) error {
+	var index uint32
+	for i := range e.Body.Txns {
+		x := &e.Body.Txns[i]
+		o := Origin{Lane: e.Lane, Seq: e.Seq, Time: e.Time, Creator: x.Creator, Txn: index}
+		for j := range x.Deltas {
+			if err := f.ApplyDelta(&o, index, &x.Deltas[j]); err != nil {
+				return err
+			}
+			index++
+		}
+	}
+	return nil
+}
+
+// ApplyDelta applies the delta with the given index.
+func (f *Fold) ApplyDelta(o *Origin, index uint32, d *delta.Delta) error {
+	dot := clock.Dot{Lane: o.Lane, Seq: o.Seq, Index: index}
+	tag := delta.TagOf(o.Lane, o.Creator, d)
+	for i := range d.Kills {
+		if err := f.kill(d, tag, &d.Kills[i], dot); err != nil {
+			return err
+		}
+	}
+	if !d.Verb.Survives() {
+		return nil
+	}
+	key := AppendKey(nil, d.Entity, d.Path, tag)
+	old, err := f.State.Row(key)
+	if err != nil {
+		return err
+	}
+	s := Survivor{Dot: dot, Txn: o.Txn, Time: o.Time, Verb: d.Verb, Creator: o.Creator, Value: d.Value}
+	return f.insert(key, old, s)
+}
+
+// insert adds a survivor to a row.
+func (f *Fold) insert(key []byte, old []Survivor, s Survivor) error {
+	f.Tally.Digest = f.Tally.Digest.Plus(s.Sum(key))
+	f.Tally.Rows++
+	row := make([]Survivor, 0, len(old)+1)
+	i, _ := slices.BinarySearchFunc(old, s.Dot, func(a Survivor, d clock.Dot) int { return a.Dot.Compare(d) })
+	row = append(append(append(row, old[:i]...), s), old[i:]...)
+	return f.replace(key, old, row)
+}
+
+// replace writes a row and keeps the index of references in step.
+func (f *Fold) replace(key []byte, old, row []Survivor) error {
+	for i := range old {
+		if t, ok := old[i].Value.Ref(); ok && !refersTo(row, t) {
+			f.State.SetRef(t, key, false)
+		}
+	}
+	for i := range row {
+		if t, ok := row[i].Value.Ref(); ok && !refersTo(old, t) {
+			f.State.SetRef(t, key, true)
+		}
+	}
+	return f.State.SetRow(key, row)
+}
+
+func refersTo(row []Survivor, target string) bool {
+	return slices.ContainsFunc(row, func(s Survivor) bool {
+		t, ok := s.Value.Ref()
+		return ok && t == target
+	})
+}
+
+// kill takes the survivors that k names out of the rows in its scope.
+func (f *Fold) kill(d *delta.Delta, own delta.Tag, k *delta.Kill, killer clock.Dot) error {
+	scope, exact := Scope(d, own, k)
+	f.State.Kill(scope, exact, k, killer)
+	type change struct {
+		key []byte
+		row []Survivor
+	}
+	var hit []change
+	look := func(key []byte, row []Survivor) error {
+		if slices.ContainsFunc(row, func(s Survivor) bool { return k.Hits(s.Dot) }) {
+			hit = append(hit, change{slices.Clone(key), row})
+		}
+		return nil
+	}
+	if exact {
+		row, err := f.State.Row(scope)
+		if err != nil {
+			return err
+		}
+		_ = look(scope, row) // look never fails
+	} else if err := f.State.Rows(scope, look); err != nil {
+		return err
+	}
+	for _, c := range hit {
+		if err := f.remove(c.key, c.row, k.Hits, killer); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Scope returns the prefix of the keys of the rows that a kill reaches, or the
+// one key where exact is set. own is the tag of the delta's own row.
+func Scope(d *delta.Delta, own delta.Tag, k *delta.Kill) (scope []byte, exact bool) {
+	switch k.Scope {
+	case delta.ScopePrefix:
+		return AppendPrefix(nil, d.Entity, d.Path), false
+	case delta.ScopePath:
+		return AppendExact(nil, d.Entity, k.Path), false
+	case delta.ScopeTag:
+		return AppendKey(nil, d.Entity, d.Path, k.Tag), true
+	}
+	return AppendKey(nil, d.Entity, d.Path, own), true
+}
+
+// remove takes out of a row what dies, and buries it.
+func (f *Fold) remove(key []byte, row []Survivor, dies func(clock.Dot) bool, killer clock.Dot) error {
+	left := make([]Survivor, 0, len(row))
+	for _, s := range row {
+		if !dies(s.Dot) {
+			left = append(left, s)
+			continue
+		}
+		f.Tally.Digest = f.Tally.Digest.Minus(s.Sum(key))
+		f.Tally.Rows--
+		f.State.Bury(key, s, killer)
+	}
+	if len(left) == len(row) {
+		return nil
+	}
+	return f.replace(key, row, left)
+}
+
+// Remove takes the given dots out of a row: what the closing of a lane and the
+// join of two states do. The zero killer says that no delta did it.
+func (f *Fold) Remove(key []byte, dies func(clock.Dot) bool) error {
+	row, err := f.State.Row(key)
+	if err != nil {
+		return err
+	}
+	return f.remove(key, row, dies, clock.Dot{})
+}
+
+// Insert adds a survivor that another state holds to the row.
+func (f *Fold) Insert(key []byte, s Survivor) error {
+	row, err := f.State.Row(key)
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(row, func(x Survivor) bool { return x.Dot == s.Dot }) {
+		return nil
+	}
+	return f.insert(key, row, s)
+}
