@@ -13,6 +13,7 @@ import (
 	"cmp"
 	"encoding/hex"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 )
@@ -29,13 +30,17 @@ func (l LaneID) Compare(o LaneID) int { return bytes.Compare(l[:], o[:]) }
 // MarshalText returns what String returns.
 func (l LaneID) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
 
-// ParseLane reads what LaneID.String wrote.
+// UnmarshalText reads what MarshalText wrote.
+func (l *LaneID) UnmarshalText(t []byte) (err error) {
+	*l, err = ParseLane(string(t))
+	return err
+}
+
+// ParseLane reads what LaneID.String wrote, and nothing else: a name has one
+// spelling, so that texts compare as the names do.
 func ParseLane(s string) (l LaneID, err error) {
-	if len(s) != 2*len(l) {
-		return l, fmt.Errorf("lane %q: want %d hexadecimal digits", s, 2*len(l))
-	}
-	if _, err := hex.Decode(l[:], []byte(s)); err != nil {
-		return l, fmt.Errorf("lane %q: %w", s, err)
+	if _, err := hex.Decode(l[:], []byte(s)); len(s) != 2*len(l) || err != nil || l.String() != s {
+		return LaneID{}, fmt.Errorf("lane %q: want %d hexadecimal digits in lower case", s, 2*len(l))
 	}
 	return l, nil
 }
@@ -99,9 +104,9 @@ func ParseDot(s string) (Dot, error) {
 	if err != nil {
 		return Dot{}, fmt.Errorf("dot %q: %w", s, err)
 	}
-	i, err := strconv.ParseUint(index, 10, 32)
-	if err != nil {
-		return Dot{}, fmt.Errorf("dot %q: index: %w", s, err)
+	i, ok := parseNumber(index, math.MaxUint32)
+	if !ok {
+		return Dot{}, fmt.Errorf("dot %q: index %q is not a number of 32 bits", s, index)
 	}
 	return Dot{e.Lane, e.Seq, uint32(i)}, nil
 }
@@ -116,11 +121,17 @@ func ParseEntryID(s string) (EntryID, error) {
 	if err != nil {
 		return EntryID{}, err
 	}
-	n, err := strconv.ParseUint(seq, 10, 64)
-	if err != nil || n == 0 {
-		return EntryID{}, fmt.Errorf("entry %q: seq is a number from 1", s)
+	n, ok := parseNumber(seq, MaxSeq)
+	if !ok || n == 0 {
+		return EntryID{}, fmt.Errorf("entry %q: seq %q is not a number from 1", s, seq)
 	}
 	return EntryID{l, n}, nil
+}
+
+// parseNumber reads a decimal number without leading zeros.
+func parseNumber(s string, limit uint64) (n uint64, ok bool) {
+	n, err := strconv.ParseUint(s, 10, 64)
+	return n, err == nil && n <= limit && (s[0] != '0' || len(s) == 1)
 }
 
 func cutLast(s string) (before, after string, ok bool) {

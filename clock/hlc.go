@@ -2,20 +2,20 @@ package clock
 
 import "time"
 
-// A Timestamp is a reading of a hybrid logical clock: 48 bits of milliseconds
-// since 1970 and 16 bits of counter. Timestamps order as integers.
+// A Timestamp is a reading of a hybrid logical clock: milliseconds since 1970
+// above 16 bits of counter. Timestamps order as integers.
 type Timestamp uint64
 
 const (
 	counterBits = 16
 
-	// MaxTimestampMillis is the latest wall time that a Timestamp can hold.
-	MaxTimestampMillis = 1<<(64-counterBits) - 1
+	// MaxTimestampMillis is the latest wall time that a Timestamp may hold, in
+	// the year 6429. It leaves the top bit free, so that formats that know only
+	// signed integers can hold a Timestamp.
+	MaxTimestampMillis = 1<<(63-counterBits) - 1
 
-	// MaxSkewMillis is how far ahead of ours another clock may be and still
-	// move ours. Five minutes is what Kerberos tolerates, and far above what
-	// hosts with any time service show.
-	MaxSkewMillis = 5 * 60 * 1000
+	// MaxTimestamp is the last Timestamp of all.
+	MaxTimestamp Timestamp = 1<<63 - 1
 )
 
 // Millis returns the wall part in milliseconds since 1970.
@@ -43,9 +43,13 @@ type HLC struct {
 // Last returns the newest reading given or observed.
 func (c *HLC) Last() Timestamp { return c.last }
 
-// Now returns a reading after every one given or observed so far.
+// Now returns a reading after every one given or observed so far. A counter
+// that is full carries into the milliseconds. Only at MaxTimestamp the clock
+// stands still: readings break ties, and those of one lane have its seq too.
 func (c *HLC) Now(wallMillis int64) Timestamp {
-	c.last = max(c.last+1, TimestampAt(wallMillis))
+	if c.last < MaxTimestamp {
+		c.last = max(c.last+1, TimestampAt(wallMillis))
+	}
 	return c.last
 }
 
@@ -53,7 +57,7 @@ func (c *HLC) Now(wallMillis int64) Timestamp {
 // MaxSkewMillis ahead of the wall time leaves the clock alone and is reported
 // as false: whoever made it has a wrong clock, or we have.
 func (c *HLC) Observe(t Timestamp, wallMillis int64) bool {
-	if t.Millis() > wallMillis+MaxSkewMillis {
+	if t > MaxTimestamp || t.Millis()-MaxSkewMillis > wallMillis {
 		return false
 	}
 	c.last = max(c.last, t)

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"maps"
+	"math"
+	"math/bits"
 	"slices"
 	"strings"
 
@@ -40,7 +42,7 @@ func (v *Vector) Covers(e EntryID) bool { return e.Seq <= v.heads[e.Lane].Seq }
 // Advance moves a lane to the entry right after its head. Any other seq is a
 // gap, and reported as false.
 func (v *Vector) Advance(l LaneID, h Head) bool {
-	if h.Seq != v.heads[l].Seq+1 {
+	if h.Seq == 0 || h.Seq-1 != v.heads[l].Seq {
 		return false
 	}
 	v.Set(l, h)
@@ -50,15 +52,15 @@ func (v *Vector) Advance(l LaneID, h Head) bool {
 // Set replaces the head of a lane; seq 0 removes the lane. Only the closing of
 // a forked lane, a joined state and decoders move a head other than by Advance.
 func (v *Vector) Set(l LaneID, h Head) {
-	if v.heads == nil {
-		v.heads = make(map[LaneID]Head)
-	}
 	if old, ok := v.heads[l]; ok {
 		v.root = v.root.Minus(member(l, old))
 	}
 	if h.Seq == 0 {
 		delete(v.heads, l)
 		return
+	}
+	if v.heads == nil {
+		v.heads = make(map[LaneID]Head)
 	}
 	v.heads[l] = h
 	v.root = v.root.Plus(member(l, h))
@@ -86,7 +88,8 @@ func (v *Vector) Clone() *Vector {
 	return &Vector{heads: maps.Clone(v.heads), root: v.root}
 }
 
-// Join raises each lane to the higher of the two heads.
+// Join raises each lane to the higher of the two heads. Of two heads with one
+// seq v keeps its own: unequal ones are a fork, which a vector cannot settle.
 func (v *Vector) Join(o *Vector) {
 	for l, h := range o.heads {
 		if h.Seq > v.heads[l].Seq {
@@ -138,11 +141,15 @@ func (v *Vector) below(o *Vector) bool {
 	return false
 }
 
-// Missing counts the entries that o covers and v does not.
+// Missing counts the entries that o covers and v does not. More than a uint64
+// holds, which only a made-up vector claims, counts as the most it holds.
 func (v *Vector) Missing(o *Vector) (n uint64) {
 	for l, h := range o.heads {
 		if mine := v.heads[l].Seq; h.Seq > mine {
-			n += h.Seq - mine
+			var carry uint64
+			if n, carry = bits.Add64(n, h.Seq-mine, 0); carry > 0 {
+				return math.MaxUint64
+			}
 		}
 	}
 	return n
@@ -186,63 +193,3 @@ func (v *Vector) Changes(base *Vector) []LaneHead {
 	slices.SortFunc(out, func(a, b LaneHead) int { return a.Lane.Compare(b.Lane) })
 	return out
 }
-
-// AppendHeads appends the column encoding of heads to b:
-//
-//	count (uvarint) | lanes (16 each) | seqs (uvarint each) | hashes (32 each)
-//
-// A lane with seq 0 is one that goes; its hash is written as zeros.
-func AppendHeads(b []byte, heads []LaneHead) []byte {
-	b = binary.AppendUvarint(b, uint64(len(heads)))
-	for _, h := range heads {
-		b = append(b, h.Lane[:]...)
-	}
-	for _, h := range heads {
-		b = binary.AppendUvarint(b, h.Head.Seq)
-	}
-	for _, h := range heads {
-		b = append(b, h.Head.Hash[:]...)
-	}
-	return b
-}
-
-// ParseHeads reads what AppendHeads wrote and returns what follows it. Lanes
-// must rise, which leaves one encoding for each set.
-func ParseHeads(b []byte) (heads []LaneHead, rest []byte, err error) {
-	n, k := binary.Uvarint(b)
-	if k <= 0 || n > maxHeads {
-		return nil, nil, fmt.Errorf("vector: bad count")
-	}
-	b = b[k:]
-	const leastBytes = 16 + 1 + 32
-	if uint64(len(b)) < n*leastBytes {
-		return nil, nil, fmt.Errorf("vector: %d lanes in %d bytes", n, len(b))
-	}
-	heads = make([]LaneHead, n)
-	for i := range heads {
-		copy(heads[i].Lane[:], b)
-		b = b[16:]
-		if i > 0 && heads[i-1].Lane.Compare(heads[i].Lane) >= 0 {
-			return nil, nil, fmt.Errorf("vector: lanes out of order")
-		}
-	}
-	for i := range heads {
-		s, k := binary.Uvarint(b)
-		if k <= 0 {
-			return nil, nil, fmt.Errorf("vector: bad seq")
-		}
-		heads[i].Head.Seq, b = s, b[k:]
-	}
-	if len(b) < 32*len(heads) {
-		return nil, nil, fmt.Errorf("vector: truncated hashes")
-	}
-	for i := range heads {
-		copy(heads[i].Head.Hash[:], b)
-		b = b[32:]
-	}
-	return heads, b, nil
-}
-
-// maxHeads bounds one encoded page of a vector, so that a peer cannot make us
-// allocate more than it sends.
-const maxHeads = 4096
