@@ -4,7 +4,6 @@ import (
 	"crypto/ed25519"
 	"crypto/sha256"
 	"fmt"
-	"slices"
 
 	"github.com/rhizome-p2p/rhizome/clock"
 )
@@ -16,21 +15,27 @@ type Signer struct {
 	Key   ed25519.PrivateKey
 }
 
-// Build makes and signs the entry that follows head. The deps may come in any
-// order. The entry is what a reader of its bytes will see.
+// Build makes and signs the entry that follows head. It takes the body over
+// and puts it in canonical form; see Body.Canonicalize. The entry's body is
+// read back from its bytes, so that it is what every reader will see, and so
+// that nothing is signed that others would refuse: that would end the lane.
 func (s *Signer) Build(head clock.Head, t clock.Timestamp, body Body) (*Entry, error) {
-	body.Deps = slices.Clone(body.Deps)
-	slices.SortFunc(body.Deps, func(a, b Dep) int { return a.Lane.Compare(b.Lane) })
+	h := Header{Space: s.Space, Lane: s.Lane, Seq: head.Seq + 1, Prev: head.Hash, Time: t}
+	if h.Seq == 1 {
+		h.Prev = clock.Hash{}
+	}
+	if head.Seq >= clock.MaxSeq || t > clock.MaxTimestamp {
+		return nil, fmt.Errorf("entry after %v at %d: the lane or the clock is at its end", head.Seq, t)
+	}
+	body.Canonicalize()
 	raw := AppendBody(nil, s.Lane, &body)
-	h := Header{
-		Space: s.Space, Lane: s.Lane, Seq: head.Seq + 1, Prev: head.Hash,
-		Time: t, Body: sha256.Sum256(raw),
+	if len(raw) > MaxBodyBytes {
+		return nil, fmt.Errorf("entry body of %d bytes, at most %d are allowed", len(raw), MaxBodyBytes)
 	}
-	if len(raw)+headerBytes > MaxEntryBytes {
-		return nil, fmt.Errorf("entry of %d bytes, at most %d are allowed", len(raw)+headerBytes, MaxEntryBytes)
+	parsed, err := ParseBody(raw, h.ID())
+	if err != nil {
+		return nil, fmt.Errorf("build entry %v: %w", h.ID(), err)
 	}
-	return &Entry{Header: h, Hash: HashHeader(&h), Sig: Sign(s.Key, &h), Raw: raw, Body: body}, nil
+	h.Body = sha256.Sum256(raw)
+	return &Entry{Header: h, Hash: HashHeader(&h), Sig: Sign(s.Key, &h), Raw: raw, Body: parsed}, nil
 }
-
-// headerBytes is the most that a header block takes.
-const headerBytes = 192

@@ -137,7 +137,15 @@ func (r *reader) expect(major byte, what string) uint64 {
 	return n
 }
 
-func (r *reader) uint(what string) uint64 { return r.expect(majorUint, what) }
+// uint reads a number below 2^63: what seqs, times and indexes may be.
+func (r *reader) uint(what string) uint64 {
+	n := r.expect(majorUint, what)
+	if n > math.MaxInt64 {
+		r.fail("%s: %d is past int64", what, n)
+		return 0
+	}
+	return n
+}
 
 // array reads the head of an array and checks its length: every element takes
 // at least a byte, so a length past the rest of the input is a lie.
@@ -271,7 +279,8 @@ func (r *reader) skip(depth int) {
 }
 
 // skipMap checks that the keys are texts in DAG-CBOR order: shorter first, then
-// bytewise, none twice.
+// bytewise, none twice. A map of one reserved key would read in JSON as what it
+// is not, unless it is a reference.
 func (r *reader) skipMap(n uint64, depth int) {
 	var last []byte
 	for i := uint64(0); i < n && r.err == nil; i++ {
@@ -282,23 +291,32 @@ func (r *reader) skipMap(n uint64, depth int) {
 		if !utf8.Valid(key) {
 			r.fail("map key: not UTF-8")
 		}
-		if i > 0 && compareKeys(string(last), string(key)) >= 0 {
+		if i > 0 && compareKeys(last, key) >= 0 {
 			r.fail("map keys out of order or repeated")
 		}
 		last = key
+		if n == 1 && string(key) == bytesKey {
+			r.fail("map with %s as its one key", bytesKey)
+		}
+		if n == 1 && string(key) == refKey {
+			if err := CheckEntity(r.text(MaxEntityBytes, refKey)); err != nil && r.err == nil {
+				r.fail("%s: %v", refKey, err)
+			}
+			return
+		}
 		r.skip(depth + 1)
 	}
 }
 
 // compareKeys orders map keys as DAG-CBOR does.
-func compareKeys(a, b string) int {
+func compareKeys[T string | []byte](a, b T) int {
 	if len(a) != len(b) {
 		return len(a) - len(b)
 	}
 	switch {
-	case a < b:
+	case string(a) < string(b):
 		return -1
-	case a > b:
+	case string(a) > string(b):
 		return 1
 	}
 	return 0

@@ -26,7 +26,7 @@ func AppendHeader(b []byte, h *Header) []byte {
 
 // HashHeader returns the entry's hash: the SHA-256 of the header block.
 func HashHeader(h *Header) clock.Hash {
-	var buf [192]byte
+	var buf [headerBytes]byte
 	return sha256.Sum256(AppendHeader(buf[:0], h))
 }
 
@@ -44,20 +44,19 @@ func ParseHeader(b []byte) (h Header, err error) {
 	case r.err != nil:
 	case h.Seq == 0:
 		r.fail("seq 0")
+	case h.Seq == 1 && r.peek() != cborNull:
+		r.fail("prev in the first entry of a lane")
 	case h.Seq == 1:
-		if r.peek() != cborNull {
-			r.fail("prev in the first entry of a lane")
-		} else {
-			r.b = r.b[1:]
-		}
+		r.b = r.b[1:]
 	default:
 		r.link((*[32]byte)(&h.Prev), "prev")
 	}
 	h.Time = clock.Timestamp(r.uint("hlc"))
-	if r.err == nil {
-		r.link((*[32]byte)(&h.Body), "body")
+	r.link((*[32]byte)(&h.Body), "body")
+	if err := r.end("header"); err != nil {
+		return Header{}, err
 	}
-	return h, r.end("header")
+	return h, nil
 }
 
 // laneTable numbers the lanes that a body names.
@@ -104,7 +103,8 @@ func (t *laneTable) collect(b *Body) {
 	t.sort()
 }
 
-// AppendBody appends the body block of an entry of the given lane.
+// AppendBody appends the body block of an entry of the given lane. The body
+// must be in canonical form; see Body.Canonicalize.
 func AppendBody(b []byte, own clock.LaneID, body *Body) []byte {
 	t := laneTable{own: own}
 	t.collect(body)
@@ -172,6 +172,8 @@ func (t *laneTable) appendDots(b []byte, dots []clock.Dot) []byte {
 type bodyReader struct {
 	reader
 	laneTable
+	// named has a bit for each of lanes that something named.
+	named [MaxLanes / 64]uint64
 	seq   uint64
 	index uint32 // of the delta being read
 }
@@ -179,8 +181,8 @@ type bodyReader struct {
 // ParseBody reads the body block of entry id and checks all that can be
 // checked without state. Values of the result share memory with b.
 func ParseBody(b []byte, id clock.EntryID) (body Body, err error) {
-	if len(b) > MaxEntryBytes {
-		return body, malformed("body of %d bytes, at most %d are allowed", len(b), MaxEntryBytes)
+	if len(b) > MaxBodyBytes {
+		return body, malformed("body of %d bytes, at most %d are allowed", len(b), MaxBodyBytes)
 	}
 	r := bodyReader{reader: reader{b: b}, laneTable: laneTable{own: id.Lane}, seq: id.Seq}
 	r.tuple(3, "body")
@@ -193,16 +195,30 @@ func ParseBody(b []byte, id clock.EntryID) (body Body, err error) {
 	for ; n > 0 && r.err == nil; n-- {
 		body.Txns = append(body.Txns, r.readTxn())
 	}
+	r.checkLanes()
 	if err := r.end("body"); err != nil {
 		return Body{}, err
 	}
 	return body, nil
 }
 
+// checkLanes refuses lanes that nothing named: the table is what the rest of
+// the body asks for, no more.
+func (r *bodyReader) checkLanes() {
+	for i := range r.lanes {
+		if r.err == nil && r.named[i/64]&(1<<(i%64)) == 0 {
+			r.fail("lane %v is listed and not named", r.lanes[i])
+		}
+	}
+}
+
 func (r *bodyReader) readLanes() {
 	n := r.array("lanes")
 	if n > MaxLanes {
 		r.fail("%d lanes, at most %d are allowed", n, MaxLanes)
+	}
+	if n > 0 && r.err == nil {
+		r.lanes = make([]clock.LaneID, 0, min(n, len(r.b)/len(r.own)+1))
 	}
 	for i := 0; i < n && r.err == nil; i++ {
 		var l clock.LaneID
@@ -218,6 +234,9 @@ func (r *bodyReader) readDeps(body *Body) {
 	n := r.array("deps")
 	if n > MaxDeps {
 		r.fail("%d deps, at most %d are allowed", n, MaxDeps)
+	}
+	if n > 0 && r.err == nil {
+		body.Deps = make([]Dep, 0, n)
 	}
 	for i := 0; i < n && r.err == nil; i++ {
 		var d Dep
@@ -241,6 +260,7 @@ func (r *bodyReader) laneNumber() clock.LaneID {
 	case n == 0:
 		return r.own
 	case n <= uint64(len(r.lanes)):
+		r.named[(n-1)/64] |= 1 << ((n - 1) % 64)
 		return r.lanes[n-1]
 	default:
 		r.fail("lane number %d of %d", n, len(r.lanes))
@@ -266,6 +286,9 @@ func (r *bodyReader) readTxn() (x Txn) {
 func (r *bodyReader) readDelta() (d Delta) {
 	r.tuple(5, "delta")
 	d.Entity = r.text(MaxEntityBytes, "entity")
+	if err := checkName(d.Entity); err != nil {
+		r.fail("%v", err)
+	}
 	d.Path = r.path()
 	verb := r.uint("verb")
 	if r.err == nil && (verb == 0 || verb > uint64(lastVerb)) {
@@ -275,7 +298,11 @@ func (r *bodyReader) readDelta() (d Delta) {
 	d.Value = r.value()
 	n := r.array("kills")
 	for ; n > 0 && r.err == nil; n-- {
-		d.Kills = append(d.Kills, r.readKill())
+		k := r.readKill()
+		if i := len(d.Kills) - 1; i >= 0 && d.Kills[i].compareScope(k) >= 0 {
+			r.fail("kills out of order")
+		}
+		d.Kills = append(d.Kills, k)
 	}
 	if r.err == nil {
 		r.err = d.check()
@@ -284,11 +311,11 @@ func (r *bodyReader) readDelta() (d Delta) {
 }
 
 func (r *bodyReader) path() Path {
-	p, err := ParsePath(r.text(MaxPathBytes, "path"))
-	if err != nil && r.err == nil {
+	s := r.text(MaxPathBytes, "path")
+	if err := checkPointer(s); err != nil {
 		r.fail("%v", err)
 	}
-	return p
+	return Path(s)
 }
 
 func (r *bodyReader) readKill() (k Kill) {
@@ -310,6 +337,14 @@ func (r *bodyReader) readKill() (k Kill) {
 	}
 	k.Dots = r.readDots()
 	k.Bounds = r.readDots()
+	for i := 1; i < len(k.Bounds); i++ {
+		if k.Bounds[i-1].Lane == k.Bounds[i].Lane {
+			r.fail("two bounds on one lane")
+		}
+	}
+	if len(k.Dots)+len(k.Bounds) == 0 {
+		r.fail("kill of nothing")
+	}
 	return k
 }
 
@@ -334,6 +369,9 @@ func (r *bodyReader) readDots() []clock.Dot {
 		if r.err == nil && (d.Seq == 0 || d.Lane == r.own && (d.Seq > r.seq || d.Seq == r.seq && d.Index >= r.index)) {
 			r.fail("kill of a dot that its author cannot have seen")
 		}
+		if i := len(dots) - 1; i >= 0 && dots[i].Compare(d) >= 0 {
+			r.fail("dots out of order")
+		}
 		dots = append(dots, d)
 	}
 	return dots
@@ -341,9 +379,6 @@ func (r *bodyReader) readDots() []clock.Dot {
 
 // check holds a delta to what its verb allows.
 func (d *Delta) check() error {
-	if err := CheckEntity(d.Entity); err != nil {
-		return malformed("%v", err)
-	}
 	sweeps := d.Verb == Assign || d.Verb == Drop
 	for i := range d.Kills {
 		k := &d.Kills[i]

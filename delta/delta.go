@@ -26,6 +26,11 @@
 // text (all exactly at that path of the entity) or bytes (the row with that
 // tag at its path).
 //
+// What is a set has one order, so that a body has one encoding: lanes rise, and
+// every one is named; deps rise by lane; kills rise by scope, path and tag, one
+// for each, none empty; dots rise; bounds rise by lane, one for each. Seqs,
+// times and all other integers are below 2^63.
+//
 // # Rows
 //
 // A delta that survives lives in the row (entity, path, tag). The tag follows
@@ -36,6 +41,7 @@ package delta
 import (
 	"crypto/sha256"
 	"fmt"
+	"slices"
 
 	"github.com/rhizome-p2p/rhizome/clock"
 )
@@ -46,7 +52,7 @@ const Version = 1
 // A Verb says what a delta does.
 type Verb uint8
 
-// The verbs. DESIGN of each: what it kills, and what of it survives.
+// The verbs: what each kills, and what of it survives.
 const (
 	Assign   Verb = 1 + iota // kills all siblings its author saw; the value survives
 	Add                      // kills nothing; the value survives until it is removed
@@ -96,26 +102,25 @@ const (
 // A Kill lists dots that a delta overwrites, removes or negates. A dot dies
 // where its row is in scope and it is listed, or is at most a bound.
 type Kill struct {
-	Scope  Scope
-	Path   Path // for ScopePath
-	Tag    Tag  // for ScopeTag
+	Scope Scope
+	Path  Path // for ScopePath
+	Tag   Tag  // for ScopeTag
+	// Dots rise. Bounds rise by lane, one for each. Body.Canonicalize sorts
+	// both, readers and Build give them so.
 	Dots   []clock.Dot
 	Bounds []clock.Dot
 }
 
-// Hits reports whether the kill names the dot.
+// Hits reports whether the kill names the dot. It searches, because a peer may
+// send as many dots as an entry holds and each meets many rows.
 func (k *Kill) Hits(d clock.Dot) bool {
-	for _, x := range k.Dots {
-		if x == d {
-			return true
-		}
+	if _, ok := slices.BinarySearchFunc(k.Dots, d, clock.Dot.Compare); ok {
+		return true
 	}
-	for _, x := range k.Bounds {
-		if d.AtMost(x) {
-			return true
-		}
-	}
-	return false
+	i, ok := slices.BinarySearchFunc(k.Bounds, d.Lane, func(x clock.Dot, l clock.LaneID) int {
+		return x.Lane.Compare(l)
+	})
+	return ok && d.AtMost(k.Bounds[i])
 }
 
 // A Txn is the deltas that one caller committed together.

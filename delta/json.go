@@ -2,20 +2,29 @@ package delta
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
 )
 
-// ParseJSON reads one JSON text into what Any returns: integers exactly, an
-// integer past int64, a repeated key or trailing text being errors.
+// ParseJSON reads one JSON text into what Any returns, byte strings excepted,
+// which stay objects until ValueOf. Nothing is bent to fit: an integer past
+// int64, a number past float64, a repeated key, half a surrogate pair, bytes
+// that are not UTF-8 and trailing text are errors.
 func ParseJSON(text []byte) (any, error) {
+	if err := checkText(text); err != nil {
+		return nil, fmt.Errorf("json: %w", err)
+	}
 	p := jsonParser{dec: json.NewDecoder(bytes.NewReader(text))}
 	p.dec.UseNumber()
 	x, err := p.value(0)
@@ -31,6 +40,40 @@ func ParseJSON(text []byte) (any, error) {
 	return x, nil
 }
 
+// checkText refuses what encoding/json would silently replace by U+FFFD.
+func checkText(text []byte) error {
+	if !utf8.Valid(text) {
+		return errors.New("not UTF-8")
+	}
+	for i := bytes.IndexByte(text, '\\'); i >= 0 && i+1 < len(text); {
+		size := 2
+		if r := escapedRune(text[i:]); utf16.IsSurrogate(r) {
+			if utf16.DecodeRune(r, escapedRune(text[i+6:])) == utf8.RuneError {
+				return fmt.Errorf("half a surrogate pair at byte %d", i)
+			}
+			size = 12
+		}
+		next := bytes.IndexByte(text[i+size:], '\\')
+		if next < 0 {
+			return nil
+		}
+		i += size + next
+	}
+	return nil
+}
+
+// escapedRune returns the rune of the \uXXXX that b begins with, else -1.
+func escapedRune(b []byte) rune {
+	if len(b) < 6 || b[0] != '\\' || b[1] != 'u' {
+		return -1
+	}
+	n, err := strconv.ParseUint(string(b[2:6]), 16, 16)
+	if err != nil {
+		return -1
+	}
+	return rune(n)
+}
+
 type jsonParser struct{ dec *json.Decoder }
 
 func (p *jsonParser) value(depth int) (any, error) {
@@ -42,7 +85,8 @@ func (p *jsonParser) value(depth int) (any, error) {
 }
 
 func (p *jsonParser) rest(t json.Token, depth int) (any, error) {
-	if depth > MaxDepth {
+	// The form of references and byte strings takes a level more in JSON.
+	if depth > MaxDepth+1 {
 		return nil, fmt.Errorf("nested deeper than %d", MaxDepth)
 	}
 	switch t := t.(type) {
@@ -127,7 +171,8 @@ func (v *Value) UnmarshalJSON(text []byte) error {
 	return err
 }
 
-// AppendAnyJSON appends what Any returns as JSON, object keys sorted bytewise.
+// AppendAnyJSON appends what Any or ParseJSON returns as JSON, object keys
+// sorted bytewise. It knows no other types.
 func AppendAnyJSON(b []byte, x any) []byte {
 	switch x := x.(type) {
 	case bool:
@@ -152,13 +197,8 @@ func AppendAnyJSON(b []byte, x any) []byte {
 		}
 		return append(b, ']')
 	case map[string]any:
-		keys := make([]string, 0, len(x))
-		for k := range x {
-			keys = append(keys, k)
-		}
-		slices.Sort(keys)
 		b = append(b, '{')
-		for i, k := range keys {
+		for i, k := range slices.Sorted(maps.Keys(x)) {
 			if i > 0 {
 				b = append(b, ',')
 			}
@@ -204,9 +244,9 @@ type Leaf struct {
 	Value Value
 }
 
-// Flatten takes a document apart into its leaves, in path order. An object
-// with members is not a leaf; an empty one, an array, a reference and a byte
-// string are.
+// Flatten takes a document apart into its leaves, in the order of their names.
+// An object with members is not a leaf; an empty one, an array, a reference
+// and a byte string are.
 func Flatten(at Path, x any) ([]Leaf, error) {
 	var out []Leaf
 	if err := flatten(&out, at, x, 0); err != nil {
@@ -216,48 +256,33 @@ func Flatten(at Path, x any) ([]Leaf, error) {
 }
 
 func flatten(out *[]Leaf, at Path, x any, depth int) error {
-	if m, ok := x.(map[string]any); ok && len(m) > 0 && !isLeafObject(m) {
-		if depth > MaxDepth {
-			return fmt.Errorf("document nested deeper than %d", MaxDepth)
-		}
-		keys := make([]string, 0, len(m))
-		for k := range m {
-			keys = append(keys, k)
-		}
-		slices.Sort(keys)
-		for _, k := range keys {
-			child := at.Child(k)
-			if len(child) > MaxPathBytes {
-				return fmt.Errorf("path of %d bytes, at most %d are allowed", len(child), MaxPathBytes)
-			}
-			if err := flatten(out, child, m[k], depth+1); err != nil {
-				return err
-			}
-		}
-		return nil
+	m, ok := x.(map[string]any)
+	if !ok || len(m) == 0 {
+		return appendLeaf(out, at, x)
 	}
-	v, err := ValueOf(x)
-	if err != nil {
-		return fmt.Errorf("%s: %w", pathName(at), err)
+	if v, err := reservedObject(m); v != nil || err != nil {
+		return appendLeaf(out, at, x)
 	}
-	*out = append(*out, Leaf{at, v})
+	if depth > MaxDepth {
+		return fmt.Errorf("document nested deeper than %d", MaxDepth)
+	}
+	for _, k := range slices.Sorted(maps.Keys(m)) {
+		child, err := ParsePath(string(at.Child(k)))
+		if err != nil {
+			return err
+		}
+		if err := flatten(out, child, m[k], depth+1); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
-func pathName(p Path) string {
-	if p == "" {
-		return "value"
+func appendLeaf(out *[]Leaf, at Path, x any) error {
+	v, err := ValueOf(x)
+	if err != nil {
+		return fmt.Errorf("%s: %w", cmp.Or(string(at), "value"), err)
 	}
-	return string(p)
-}
-
-func isLeafObject(m map[string]any) bool {
-	if len(m) != 1 {
-		return false
-	}
-	if _, ok := m[refKey].(string); ok {
-		return true
-	}
-	_, ok := m[bytesKey].(string)
-	return ok
+	*out = append(*out, Leaf{at, v})
+	return nil
 }

@@ -11,27 +11,50 @@ import (
 // entity's root.
 type Path string
 
-// ParsePath checks that s is a JSON pointer in its one canonical form.
+// ParsePath checks that s is a JSON pointer in its one canonical form. The
+// names $ref and $bytes are reserved: a document put together from properties
+// of these names would read as a reference or a byte string.
 func ParsePath(s string) (Path, error) {
-	if s == "" {
-		return "", nil
-	}
 	if len(s) > MaxPathBytes {
 		return "", fmt.Errorf("path of %d bytes, at most %d are allowed", len(s), MaxPathBytes)
-	}
-	if s[0] != '/' {
-		return "", fmt.Errorf("path %q: a JSON pointer begins with /", s)
 	}
 	if !utf8.ValidString(s) {
 		return "", fmt.Errorf("path %q: not UTF-8", s)
 	}
-	for i := 0; i < len(s); i++ {
-		if s[i] == '~' && (i+1 == len(s) || s[i+1] != '0' && s[i+1] != '1') {
-			return "", fmt.Errorf("path %q: ~ stands for itself as ~0, and for / as ~1", s)
-		}
+	if err := checkPointer(s); err != nil {
+		return "", err
 	}
 	return Path(s), nil
 }
+
+// checkPointer says what is wrong with a text as a path, if anything.
+func checkPointer(s string) error {
+	if s != "" && s[0] != '/' {
+		return fmt.Errorf("path %q: a JSON pointer begins with /", s)
+	}
+	for i := 0; i < len(s); i++ {
+		switch s[i] {
+		case '~':
+			if i+1 == len(s) || s[i+1] != '0' && s[i+1] != '1' {
+				return fmt.Errorf("path %q: ~ stands for itself as ~0, and for / as ~1", s)
+			}
+		case '/':
+			if i+1 < len(s) && s[i+1] == '$' && reserved(segmentAt(s[i+1:])) {
+				return fmt.Errorf("path %q: %s is reserved", s, segmentAt(s[i+1:]))
+			}
+		}
+	}
+	return nil
+}
+
+func segmentAt(s string) string {
+	name, _, _ := strings.Cut(s, "/")
+	return name
+}
+
+// reserved reports whether an object's only key may not be name, unless the
+// object is a reference or a byte string.
+func reserved(name string) bool { return name == refKey || name == bytesKey }
 
 var (
 	escapeSegment   = strings.NewReplacer("~", "~0", "/", "~1")
@@ -77,14 +100,21 @@ func (p Path) Ancestors() []Path {
 // CheckEntity says what is wrong with an entity id, if anything.
 func CheckEntity(id string) error {
 	switch {
-	case id == "":
-		return errors.New("entity id is empty")
 	case len(id) > MaxEntityBytes:
 		return fmt.Errorf("entity id of %d bytes, at most %d are allowed", len(id), MaxEntityBytes)
 	case !utf8.ValidString(id):
 		return fmt.Errorf("entity id %q is not UTF-8", id)
-	case strings.IndexByte(id, '#') >= 0:
-		return fmt.Errorf("entity id %q contains #, which separates an id from a path", id)
+	}
+	return checkName(id)
+}
+
+// checkName says what is wrong with a text as an entity id, if anything.
+func checkName(s string) error {
+	if s == "" {
+		return errors.New("entity id is empty")
+	}
+	if strings.IndexByte(s, '#') >= 0 {
+		return fmt.Errorf("entity id %q contains #, which separates an id from a path", s)
 	}
 	return nil
 }

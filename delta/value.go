@@ -1,9 +1,12 @@
 package delta
 
 import (
+	"bytes"
 	"encoding/base64"
 	"fmt"
+	"maps"
 	"math"
+	"reflect"
 	"slices"
 )
 
@@ -11,7 +14,8 @@ import (
 //
 // References and byte strings have no form of their own in JSON; there they
 // are the objects {"$ref": ENTITY} and {"$bytes": BASE64}. In CBOR a reference
-// is that same map, a byte string is a byte string.
+// is that same map, a byte string is a byte string. No other object may have
+// one of these two as its only key, in either form, so that both say the same.
 type Value []byte
 
 // A Kind is the type of a value.
@@ -184,60 +188,47 @@ func CheckValue(v Value) error {
 // Any returns v as nil, bool, int64, float64, string, []byte, []any or
 // map[string]any; a reference as a map with the one key "$ref".
 func (v Value) Any() (any, error) {
-	r := reader{b: v}
-	x := r.any(0)
-	if err := r.end("value"); err != nil {
+	if err := CheckValue(v); err != nil {
 		return nil, err
 	}
-	return x, nil
+	r := reader{b: v}
+	return r.any(), nil
 }
 
-func (r *reader) any(depth int) any {
-	if depth > MaxDepth {
-		r.fail("value nested deeper than %d", MaxDepth)
-	}
-	if r.err != nil {
-		return nil
-	}
-	switch first := r.peek(); first & 0xe0 {
+// any takes apart a value that has been checked, in form, depth and lengths.
+func (r *reader) any() any {
+	first := r.peek()
+	switch first & 0xe0 {
 	case majorUint, majorNegative:
-		n, ok := r.int()
-		if !ok {
-			r.fail("bad integer")
-		}
+		n, _ := r.int()
 		return n
 	case majorBytes:
-		return slices.Clone(r.bytes("bytes"))
+		return bytes.Clone(r.bytes("bytes"))
 	case majorText:
 		return r.text(MaxValueBytes, "text")
 	case majorArray:
-		n := r.array("array")
-		out := make([]any, 0, n)
-		for ; n > 0 && r.err == nil; n-- {
-			out = append(out, r.any(depth+1))
+		out := make([]any, r.array("array"))
+		for i := range out {
+			out[i] = r.any()
 		}
 		return out
 	case majorMap:
 		n := r.expect(majorMap, "object")
-		out := make(map[string]any)
-		for ; n > 0 && r.err == nil; n-- {
+		out := make(map[string]any, n)
+		for range n {
 			key := r.text(MaxValueBytes, "key")
-			out[key] = r.any(depth + 1)
+			out[key] = r.any()
 		}
 		return out
-	default:
-		_, n := r.head()
-		switch first {
-		case cborFalse, cborTrue:
-			return first == cborTrue
-		case cborNull:
-			return nil
-		case cborFloat64:
-			return math.Float64frombits(n)
-		}
-		r.fail("unexpected byte 0x%02x", first)
-		return nil
 	}
+	_, n := r.head()
+	switch first {
+	case cborNull:
+		return nil
+	case cborFloat64:
+		return math.Float64frombits(n)
+	}
+	return first == cborTrue
 }
 
 // ValueOf encodes what Any returns, and the other Go integer types.
@@ -256,33 +247,36 @@ func appendAny(b []byte, x any, depth int) ([]byte, error) {
 	if depth > MaxDepth {
 		return nil, fmt.Errorf("value nested deeper than %d", MaxDepth)
 	}
+	if len(b) > MaxValueBytes {
+		return nil, fmt.Errorf("value of more than %d bytes", MaxValueBytes)
+	}
 	switch x := x.(type) {
 	case nil:
 		return append(b, cborNull), nil
 	case bool:
-		return append(b, Bool(x)...), nil
-	case int:
-		return appendInt(b, int64(x)), nil
-	case int32:
-		return appendInt(b, int64(x)), nil
-	case int64:
-		return appendInt(b, x), nil
-	case uint32:
-		return appendInt(b, int64(x)), nil
-	case uint64:
-		if x > math.MaxInt64 {
-			return nil, fmt.Errorf("integer %d is past int64", x)
+		if x {
+			return append(b, cborTrue), nil
 		}
-		return appendInt(b, int64(x)), nil
+		return append(b, cborFalse), nil
+	case int, int8, int16, int32, int64:
+		return appendInt(b, reflect.ValueOf(x).Int()), nil
+	case uint, uint8, uint16, uint32, uint64:
+		n := reflect.ValueOf(x).Uint()
+		if n > math.MaxInt64 {
+			return nil, fmt.Errorf("integer %d is past int64", n)
+		}
+		return appendHead(b, majorUint, n), nil
 	case float64:
-		v, err := Float(x)
-		return append(b, v...), err
+		if math.IsNaN(x) || math.IsInf(x, 0) {
+			return nil, fmt.Errorf("%v is not a finite number", x)
+		}
+		return appendFloat(b, x), nil
 	case string:
 		return appendText(b, x), nil
 	case []byte:
 		return appendBytes(b, x), nil
 	case Value:
-		return append(b, x...), nil
+		return append(b, x...), CheckValue(x)
 	case []any:
 		b = appendHead(b, majorArray, uint64(len(x)))
 		for _, e := range x {
@@ -299,25 +293,11 @@ func appendAny(b []byte, x any, depth int) ([]byte, error) {
 }
 
 func appendMap(b []byte, m map[string]any, depth int) ([]byte, error) {
-	if s, ok := m[bytesKey].(string); ok && len(m) == 1 {
-		raw, err := base64.StdEncoding.DecodeString(s)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", bytesKey, err)
-		}
-		return appendBytes(b, raw), nil
+	if v, err := reservedObject(m); v != nil || err != nil {
+		return append(b, v...), err
 	}
-	if s, ok := m[refKey].(string); ok && len(m) == 1 {
-		if err := CheckEntity(s); err != nil {
-			return nil, fmt.Errorf("%s: %w", refKey, err)
-		}
-	}
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.SortFunc(keys, compareKeys)
 	b = appendHead(b, majorMap, uint64(len(m)))
-	for _, k := range keys {
+	for _, k := range slices.SortedFunc(maps.Keys(m), compareKeys[string]) {
 		var err error
 		b = appendText(b, k)
 		if b, err = appendAny(b, m[k], depth+1); err != nil {
@@ -325,4 +305,33 @@ func appendMap(b []byte, m map[string]any, depth int) ([]byte, error) {
 		}
 	}
 	return b, nil
+}
+
+// reservedObject returns the value of an object that is a reference or a byte
+// string, and nil for any other.
+func reservedObject(m map[string]any) (Value, error) {
+	if len(m) != 1 {
+		return nil, nil
+	}
+	for k, x := range m {
+		if !reserved(k) {
+			break
+		}
+		s, ok := x.(string)
+		if !ok {
+			return nil, fmt.Errorf("{%q: …}: the key is reserved, its value is a string", k)
+		}
+		if k == refKey {
+			if err := CheckEntity(s); err != nil {
+				return nil, fmt.Errorf("{%q: …}: %w", k, err)
+			}
+			return Ref(s), nil
+		}
+		raw, err := base64.StdEncoding.Strict().DecodeString(s)
+		if err != nil {
+			return nil, fmt.Errorf("{%q: …}: not base64: %w", k, err)
+		}
+		return Bytes(raw), nil
+	}
+	return nil, nil
 }
