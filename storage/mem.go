@@ -169,9 +169,10 @@ func (s *memSnapshot) scan(
 
 // A memBatch is a list of writes.
 type memBatch struct {
-	db    *Memory // nil once the batch is applied, or cannot be
+	db    *Memory // nil once the batch is applied
 	ops   []memOp
 	bytes int
+	bad   bool // holds a write that Apply refuses
 }
 
 type memOp struct {
@@ -187,21 +188,27 @@ func (b *memBatch) add(kind byte, key, value []byte) {
 	b.bytes += len(key) + len(value) + 1
 }
 
-func (b *memBatch) Set(key, value []byte) { b.add('s', key, value) }
-func (b *memBatch) Delete(key []byte)     { b.add('d', key, nil) }
-func (b *memBatch) Bytes() int            { return b.bytes }
+func (b *memBatch) Set(key, value []byte) {
+	b.bad = b.bad || len(key) == 0
+	b.add('s', key, value)
+}
+
+func (b *memBatch) Delete(key []byte) {
+	b.bad = b.bad || len(key) == 0
+	b.add('d', key, nil)
+}
 
 func (b *memBatch) DeleteRange(lo, hi []byte) {
-	if len(hi) == 0 {
-		b.db = nil
-	}
+	b.bad = b.bad || len(hi) == 0
 	b.add('r', lo, hi)
 }
+
+func (b *memBatch) Bytes() int { return b.bytes }
 
 // Apply is DB.Apply. The batch is durable once Wait is called.
 func (m *Memory) Apply(b Batch) (Commit, error) {
 	mb, ok := b.(*memBatch)
-	if !ok || mb.db != m {
+	if !ok || mb.db != m || mb.bad {
 		return nil, fmt.Errorf("apply: %w", ErrBatch)
 	}
 	m.mu.Lock()

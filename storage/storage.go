@@ -4,7 +4,7 @@
 //
 // # Contract
 //
-// Keys and values are byte strings; keys order bytewise. A store is safe for
+// Keys and values are byte strings; keys order bytewise and are not empty. A store is safe for
 // concurrent use. Slices handed to a store are copied by it before the call
 // returns; slices handed out stay valid as each method says.
 //
@@ -52,8 +52,8 @@ var (
 	ErrLocked = errors.New("storage: locked by another store")
 
 	// ErrBatch reports a batch that cannot be applied: another store made it,
-	// it was applied before, or it deletes a range without an upper bound.
-	// Nothing of it was applied.
+	// it was applied before, or it holds a write that there is no record for
+	// (see Batch). Nothing of it was applied.
 	ErrBatch = errors.New("storage: unusable batch")
 )
 
@@ -104,12 +104,14 @@ type Snapshot interface {
 	Close() error
 }
 
-// A Batch collects writes in order; later ones win over earlier ones.
+// A Batch collects writes in order; later ones win over earlier ones. Apply
+// refuses a batch that sets or deletes the empty key, or that deletes a range
+// with an empty hi: no key is above all others.
 type Batch interface {
 	Set(key, value []byte)
 	Delete(key []byte)
 	// DeleteRange deletes lo <= key < hi, in time that does not depend on how
-	// many keys there are. hi must not be empty: no key is above all others.
+	// many keys there are.
 	DeleteRange(lo, hi []byte)
 	// Bytes is about how many bytes the batch takes.
 	Bytes() int

@@ -133,7 +133,10 @@ func drawWrites(t *rapid.T) []write {
 		ws[i] = write{kind: rapid.SampledFrom([]byte("sssddr")).Draw(t, "kind"), key: drawKey(t, "key")}
 		switch ws[i].kind {
 		case 's':
+			ws[i].key += "k" // not empty
 			ws[i].arg = rapid.StringN(0, 5, -1).Draw(t, "value")
+		case 'd':
+			ws[i].key += "k"
 		case 'r':
 			ws[i].arg = drawKey(t, "hi") + "\x00" // never empty
 		}

@@ -1,0 +1,55 @@
+package pebblestore
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// maxSublevels of level 0 are what a read may have to look through before
+// writers wait for compactions. It is Pebble's default for its own stall,
+// which this stands in for: this one ends when the store fails.
+const maxSublevels = 12
+
+// A throttle holds writers back while compactions are behind.
+type throttle struct {
+	// behind says that level 0 may have changed since it was last seen to be
+	// in order.
+	behind atomic.Bool
+
+	// mu guards changed, which is closed at every change. It is taken with
+	// Pebble's locks held, so nothing of Pebble is called under it.
+	mu      sync.Mutex
+	changed chan struct{}
+}
+
+func newThrottle() *throttle { return &throttle{changed: make(chan struct{})} }
+
+// pulse says that level 0 may have changed, or that the store has failed.
+func (t *throttle) pulse() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.behind.Store(true)
+	close(t.changed)
+	t.changed = make(chan struct{})
+}
+
+// wait returns when level 0 is in order, or with the error of a store that
+// refuses writes.
+func (t *throttle) wait(s *Store) error {
+	for {
+		if err := s.refused(true); err != nil || !t.behind.Swap(false) {
+			return err
+		}
+		t.mu.Lock()
+		changed := t.changed
+		t.mu.Unlock()
+		if s.db.Metrics().Levels[0].Sublevels < maxSublevels {
+			return s.refused(true)
+		}
+		t.behind.Store(true) // for the writers beside this one
+		if err := s.refused(true); err != nil {
+			return err
+		}
+		<-changed
+	}
+}
