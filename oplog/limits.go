@@ -1,0 +1,18 @@
+package oplog
+
+const (
+	// MaxPendingEntries and MaxPendingBytes bound what waits for its causes:
+	// per author, so that one cannot crowd out the others, and in all. What
+	// does not fit is dropped; anti-entropy brings it again.
+	MaxPendingEntries = 1024
+	MaxPendingBytes   = 16 << 20
+
+	// MaxChain bounds the headers of one side of a fork proof. Between two
+	// signatures stand at most 4 MiB of entries; a chain longer than this is
+	// proved at a later seq instead.
+	MaxChain = 4096
+
+	// MaxTips is how many tips a replica may have before it joins them by
+	// filler entries: what one entry can name.
+	MaxTips = 256
+)
