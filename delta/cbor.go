@@ -75,7 +75,7 @@ func appendLink(b []byte, h [32]byte) []byte {
 // A reader takes strict DAG-CBOR apart. The first error sticks; after it every
 // method returns a zero value, so callers check once at the end.
 type reader struct {
-	b   []byte
+	b   []byte // empty after an error
 	err error
 }
 
@@ -126,6 +126,12 @@ func (r *reader) head() (major byte, n uint64) {
 }
 
 func (r *reader) expect(major byte, what string) uint64 {
+	// Most heads are one byte. After an error b is empty.
+	if len(r.b) > 0 && r.b[0]-major < 24 {
+		n := r.b[0] - major
+		r.b = r.b[1:]
+		return uint64(n)
+	}
 	if r.err != nil {
 		return 0
 	}

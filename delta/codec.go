@@ -172,8 +172,7 @@ func (t *laneTable) appendDots(b []byte, dots []clock.Dot) []byte {
 type bodyReader struct {
 	reader
 	laneTable
-	// named has a bit for each of lanes that something named.
-	named [MaxLanes / 64]uint64
+	named []uint64 // a bit for each of lanes that something named
 	seq   uint64
 	index uint32 // of the delta being read
 }
@@ -219,6 +218,7 @@ func (r *bodyReader) readLanes() {
 	}
 	if n > 0 && r.err == nil {
 		r.lanes = make([]clock.LaneID, 0, min(n, len(r.b)/len(r.own)+1))
+		r.named = make([]uint64, (n+63)/64)
 	}
 	for i := 0; i < n && r.err == nil; i++ {
 		var l clock.LaneID
@@ -305,7 +305,7 @@ func (r *bodyReader) readDelta() (d Delta) {
 		d.Kills = append(d.Kills, k)
 	}
 	if r.err == nil {
-		r.err = d.check()
+		d.check(&r.reader)
 	}
 	return d
 }
@@ -378,26 +378,25 @@ func (r *bodyReader) readDots() []clock.Dot {
 }
 
 // check holds a delta to what its verb allows.
-func (d *Delta) check() error {
+func (d *Delta) check(r *reader) {
 	sweeps := d.Verb == Assign || d.Verb == Drop
 	for i := range d.Kills {
 		k := &d.Kills[i]
 		if d.Verb == Add {
-			return malformed("add with a kill")
+			r.fail("add with a kill")
 		}
 		if !sweeps && (len(k.Bounds) > 0 || k.Scope == ScopePrefix || k.Scope == ScopePath) {
-			return malformed("%v with a bound or a scope past its own rows", d.Verb)
+			r.fail("%v with a bound or a scope past its own rows", d.Verb)
 		}
 	}
 	switch {
 	case d.Verb == Inc:
 		if _, ok := d.Value.Inc(); !ok {
-			return malformed("inc value is not [amount, total]")
+			r.fail("inc value is not [amount, total]")
 		}
 	case !d.Verb.Survives() && d.Value.Kind() != KindNull:
-		return malformed("%v with a value", d.Verb)
+		r.fail("%v with a value", d.Verb)
 	}
-	return nil
 }
 
 // ParseEntry puts an entry together from its blocks. It checks the body's hash

@@ -73,7 +73,8 @@ type View interface {
 	// Row returns the survivors of one row, none where there is no row.
 	Row(key []byte) ([]Survivor, error)
 	// Rows calls f for each row with the prefix, in key order. The key is
-	// valid only within the call.
+	// valid only within the call, in which f must not change the state. The
+	// row stays valid and must not be changed, here as from Row.
 	Rows(prefix []byte, f func(key []byte, row []Survivor) error) error
 }
 
@@ -151,66 +152,135 @@ func (f *Fold) ApplyDelta(o *Origin, index uint32, d *delta.Delta) error {
 
 // insert adds a survivor to a row.
 func (f *Fold) insert(key []byte, old []Survivor, s Survivor) error {
-	f.Tally.Digest = f.Tally.Digest.Plus(s.Sum(key))
-	f.Tally.Rows++
-	row := make([]Survivor, 0, len(old)+1)
-	i, _ := slices.BinarySearchFunc(old, s.Dot, func(a Survivor, d clock.Dot) int { return a.Dot.Compare(d) })
-	row = append(append(append(row, old[:i]...), s), old[i:]...)
-	return f.replace(key, old, row)
+	return f.change(key, old, nil, clock.Dot{}, []Survivor{s})
 }
 
-// replace writes a row and keeps the index of references in step.
-func (f *Fold) replace(key []byte, old, row []Survivor) error {
-	for i := range old {
-		if t, ok := old[i].Value.Ref(); ok && !refersTo(row, t) {
-			f.State.SetRef(t, key, false)
+// change takes out of a row what dies, buries it, and adds what came. dies may
+// be nil.
+func (f *Fold) change(key []byte, old []Survivor, dies func(clock.Dot) bool, killer clock.Dot, came []Survivor) error {
+	row := make([]Survivor, 0, len(old)+len(came))
+	var gone []Survivor
+	for _, s := range old {
+		if dies == nil || !dies(s.Dot) {
+			row = append(row, s)
+			continue
 		}
+		f.Tally.Digest = f.Tally.Digest.Minus(s.Sum(key))
+		f.Tally.Rows--
+		f.State.Bury(key, s, killer)
+		gone = append(gone, s)
 	}
-	for i := range row {
-		if t, ok := row[i].Value.Ref(); ok && !refersTo(old, t) {
-			f.State.SetRef(t, key, true)
-		}
+	for _, s := range came {
+		f.Tally.Digest = f.Tally.Digest.Plus(s.Sum(key))
+		f.Tally.Rows++
+		at, _ := slices.BinarySearchFunc(row, s.Dot, func(a Survivor, d clock.Dot) int { return a.Dot.Compare(d) })
+		row = slices.Insert(row, at, s)
 	}
+	if len(gone) == 0 && len(came) == 0 {
+		return nil
+	}
+	f.setRefs(key, row, gone, came)
 	return f.State.SetRow(key, row)
 }
 
-func refersTo(row []Survivor, target string) bool {
-	return slices.ContainsFunc(row, func(s Survivor) bool {
-		t, ok := s.Value.Ref()
-		return ok && t == target
-	})
+// setRefs keeps the index of references in step with a row that lost and
+// gained survivors.
+func (f *Fold) setRefs(key []byte, row, gone, came []Survivor) {
+	var left map[string]bool // the targets of row, once somebody asks
+	for i := range gone {
+		t, ok := gone[i].Value.Ref()
+		if !ok {
+			continue
+		}
+		if left == nil {
+			left = targets(row)
+		}
+		if !left[t] {
+			f.State.SetRef(t, key, false)
+		}
+	}
+	for i := range came {
+		if t, ok := came[i].Value.Ref(); ok {
+			f.State.SetRef(t, key, true)
+		}
+	}
+}
+
+func targets(row []Survivor) map[string]bool {
+	m := make(map[string]bool, len(row))
+	for i := range row {
+		if t, ok := row[i].Value.Ref(); ok {
+			m[t] = true
+		}
+	}
+	return m
 }
 
 // kill takes the survivors that k names out of the rows in its scope.
 func (f *Fold) kill(d *delta.Delta, own delta.Tag, k *delta.Kill, killer clock.Dot) error {
 	scope, exact := Scope(d, own, k)
 	f.State.Kill(scope, exact, k, killer)
-	type change struct {
-		key []byte
-		row []Survivor
-	}
-	var hit []change
-	look := func(key []byte, row []Survivor) error {
-		if slices.ContainsFunc(row, func(s Survivor) bool { return k.Hits(s.Dot) }) {
-			hit = append(hit, change{slices.Clone(key), row})
-		}
-		return nil
-	}
+	return f.sweep(scope, exact, lookup(k), killer)
+}
+
+// sweep takes what dies out of the rows in a scope.
+func (f *Fold) sweep(scope []byte, exact bool, dies func(clock.Dot) bool, killer clock.Dot) error {
 	if exact {
 		row, err := f.State.Row(scope)
 		if err != nil {
 			return err
 		}
-		_ = look(scope, row) // look never fails
-	} else if err := f.State.Rows(scope, look); err != nil {
+		return f.change(scope, row, dies, killer, nil)
+	}
+	type hit struct {
+		key []byte
+		row []Survivor
+	}
+	var hits []hit
+	err := f.State.Rows(scope, func(key []byte, row []Survivor) error {
+		if slices.ContainsFunc(row, func(s Survivor) bool { return dies(s.Dot) }) {
+			hits = append(hits, hit{slices.Clone(key), row})
+		}
+		return nil
+	})
+	if err != nil {
 		return err
 	}
-	for _, c := range hit {
-		if err := f.remove(c.key, c.row, k.Hits, killer); err != nil {
+	for _, h := range hits {
+		if err := f.change(h.key, h.row, dies, killer, nil); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// longKill is the number of dots above which building an index beats going
+// through the list for every survivor in scope.
+const longKill = 16
+
+// lookup returns k.Hits, or for a long kill a function that agrees with it
+// and does not go through the whole list.
+func lookup(k *delta.Kill) func(clock.Dot) bool {
+	if len(k.Dots)+len(k.Bounds) <= longKill {
+		return k.Hits
+	}
+	dots := make(map[clock.Dot]struct{}, len(k.Dots))
+	for _, d := range k.Dots {
+		dots[d] = struct{}{}
+	}
+	bounds := make(map[clock.LaneID]clock.Dot, len(k.Bounds))
+	for _, d := range k.Bounds {
+		if b, ok := bounds[d.Lane]; !ok || b.Compare(d) < 0 {
+			bounds[d.Lane] = d
+		}
+	}
+	return func(d clock.Dot) bool {
+		if _, ok := dots[d]; ok {
+			return true
+		}
+		b, ok := bounds[d.Lane]
+		return ok && d.AtMost(b)
+	}
 }
 
 // Scope returns the prefix of the keys of the rows that a kill reaches, or the
@@ -227,32 +297,10 @@ func Scope(d *delta.Delta, own delta.Tag, k *delta.Kill) (scope []byte, exact bo
 	return AppendKey(nil, d.Entity, d.Path, own), true
 }
 
-// remove takes out of a row what dies, and buries it.
-func (f *Fold) remove(key []byte, row []Survivor, dies func(clock.Dot) bool, killer clock.Dot) error {
-	left := make([]Survivor, 0, len(row))
-	for _, s := range row {
-		if !dies(s.Dot) {
-			left = append(left, s)
-			continue
-		}
-		f.Tally.Digest = f.Tally.Digest.Minus(s.Sum(key))
-		f.Tally.Rows--
-		f.State.Bury(key, s, killer)
-	}
-	if len(left) == len(row) {
-		return nil
-	}
-	return f.replace(key, row, left)
-}
-
-// Remove takes the given dots out of a row: what the closing of a lane and the
-// join of two states do. The zero killer says that no delta did it.
+// Remove takes the given dots out of a row. The zero killer says that no
+// delta did it.
 func (f *Fold) Remove(key []byte, dies func(clock.Dot) bool) error {
-	row, err := f.State.Row(key)
-	if err != nil {
-		return err
-	}
-	return f.remove(key, row, dies, clock.Dot{})
+	return f.sweep(key, true, dies, clock.Dot{})
 }
 
 // Insert adds a survivor that another state holds to the row.

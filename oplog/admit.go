@@ -231,26 +231,31 @@ func (l *Log) noteClosed(id clock.LaneID, s *laneState, p *Proof) {
 // superseded back. Some of it may lie in the past of other tips, which is
 // harmless: a dep too many.
 func (l *Log) retip(taken []*delta.Entry) error {
-	restore := func(id clock.EntryID) error {
-		if id.Seq == 0 || !l.vector.Covers(id) {
-			return nil
+	for _, e := range taken {
+		if l.tips[e.Lane].Seq >= e.Seq {
+			delete(l.tips, e.Lane)
 		}
-		h, err := l.HashAt(id)
-		if err == nil {
-			l.tips[id] = h
-		}
-		return err
 	}
 	for _, e := range taken {
-		delete(l.tips, e.ID())
-		if err := restore(clock.EntryID{Lane: e.Lane, Seq: e.Seq - 1}); err != nil {
+		if err := l.restoreTip(clock.EntryID{Lane: e.Lane, Seq: e.Seq - 1}); err != nil {
 			return err
 		}
 		for i := range e.Body.Deps {
-			if err := restore(e.Body.Deps[i].EntryID); err != nil {
+			if err := l.restoreTip(e.Body.Deps[i].EntryID); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+func (l *Log) restoreTip(id clock.EntryID) error {
+	if id.Seq == 0 || !l.vector.Covers(id) || l.tips[id.Lane].Seq >= id.Seq {
+		return nil
+	}
+	h, err := l.HashAt(id)
+	if err == nil {
+		l.tips[id.Lane] = clock.Head{Seq: id.Seq, Hash: h}
+	}
+	return err
 }

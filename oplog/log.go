@@ -59,9 +59,9 @@ type Log struct {
 	closings digest.Sum
 	closed   int
 
-	// tips are the admitted entries that no admitted entry names, with their
-	// hashes. After a closing some may be superfluous, none is ever missing.
-	tips map[clock.EntryID]clock.Hash
+	// tips are the admitted entries that no admitted entry names: at most one a
+	// lane, its head. After a closing some may be superfluous, none is missing.
+	tips map[clock.LaneID]clock.Head
 
 	ordinal uint64 // of the newest admitted entry
 	entries uint64 // raw entries held
@@ -96,7 +96,7 @@ func Open(db storage.DB, prefix []byte, space clock.Hash) (*Log, error) {
 		Store: &Store{prefix: bytes.Clone(prefix), space: space, Lanes: new(Lanes)},
 		db:    db,
 		lanes: make(map[clock.LaneID]*laneState),
-		tips:  make(map[clock.EntryID]clock.Hash),
+		tips:  make(map[clock.LaneID]clock.Head),
 		dirty: make(map[clock.LaneID]bool),
 	}
 	if err := l.readLanes(); err != nil {
@@ -222,7 +222,7 @@ func (l *Log) readTips() error {
 		if !ok {
 			return storage.ErrCorrupt
 		}
-		l.tips[clock.EntryID{Lane: id, Seq: seq}] = clock.Hash(b[:32])
+		l.tips[id] = clock.Head{Seq: seq, Hash: clock.Hash(b[:32])}
 		b = b[32:]
 	}
 	return nil
@@ -234,9 +234,8 @@ func (l *Log) appendTips(b []byte) []byte {
 	b = binary.AppendUvarint(b, uint64(len(l.tips)))
 	for _, t := range l.Tips() {
 		b = binary.AppendUvarint(b, uint64(l.Lanes.Number(t.Lane)))
-		b = binary.AppendUvarint(b, t.Seq)
-		h := l.tips[t]
-		b = append(b, h[:]...)
+		b = binary.AppendUvarint(b, t.Head.Seq)
+		b = append(b, t.Head.Hash[:]...)
 	}
 	return b
 }
@@ -254,26 +253,26 @@ func (l *Log) Ordinal() uint64 { return l.ordinal }
 // Entries returns how many raw entries the log holds.
 func (l *Log) Entries() uint64 { return l.entries }
 
-// Tips returns the tips in order.
-func (l *Log) Tips() []clock.EntryID {
-	return slices.SortedFunc(maps.Keys(l.tips), compareIDs)
+// Tips returns the tips in lane order.
+func (l *Log) Tips() []clock.LaneHead {
+	out := make([]clock.LaneHead, 0, len(l.tips))
+	for id, h := range l.tips {
+		out = append(out, clock.LaneHead{Lane: id, Head: h})
+	}
+	slices.SortFunc(out, func(a, b clock.LaneHead) int { return a.Lane.Compare(b.Lane) })
+	return out
 }
 
-// Deps returns the deps of an entry that the lane's author writes now: for
-// each lane but its own the newest tip.
+// Deps returns the deps of an entry that the lane's author writes now: the
+// tips of the other lanes.
 func (l *Log) Deps(own clock.LaneID) []delta.Dep {
 	var deps []delta.Dep
 	for _, t := range l.Tips() {
 		if t.Lane == own {
 			continue
 		}
-		d := delta.Dep{EntryID: t}
-		h := l.tips[t]
-		copy(d.Hash[:], h[:])
-		if n := len(deps); n > 0 && deps[n-1].Lane == t.Lane {
-			deps[n-1] = d // the newer one has the older in its past
-			continue
-		}
+		d := delta.Dep{EntryID: clock.EntryID{Lane: t.Lane, Seq: t.Head.Seq}}
+		copy(d.Hash[:], t.Head.Hash[:])
 		deps = append(deps, d)
 	}
 	return deps
@@ -337,11 +336,12 @@ func (l *Log) Append(b storage.Batch, e *delta.Entry) error {
 	l.ordinal++
 	l.entries++
 	l.extendRun(s.number, e.Seq)
-	delete(l.tips, clock.EntryID{Lane: e.Lane, Seq: e.Seq - 1})
 	for i := range e.Body.Deps {
-		delete(l.tips, e.Body.Deps[i].EntryID)
+		if d := e.Body.Deps[i].EntryID; l.tips[d.Lane].Seq <= d.Seq {
+			delete(l.tips, d.Lane)
+		}
 	}
-	l.tips[e.ID()] = e.Hash
+	l.tips[e.Lane] = clock.Head{Seq: e.Seq, Hash: e.Hash}
 	b.Set(l.entryKey(kindEntry, s.number, e.Seq), appendRecord(nil, e, l.ordinal))
 	return nil
 }
@@ -378,7 +378,7 @@ func (l *Log) Flush(b storage.Batch) {
 	if len(l.dirty) == 0 {
 		return
 	}
-	for id := range l.dirty { // the order of writes within a batch does not matter: keys differ
+	for _, id := range slices.SortedFunc(maps.Keys(l.dirty), clock.LaneID.Compare) {
 		s := l.lanes[id]
 		b.Set(l.laneKey(kindLane, s.number), l.appendLane(nil, id, s))
 	}
