@@ -46,10 +46,12 @@ type Survivor struct {
 	Value   delta.Value
 }
 
-// newer orders survivors as last-write-wins does: by time, then by dot.
-func (s *Survivor) newer(o *Survivor) bool {
-	return cmp.Or(cmp.Compare(s.Time, o.Time), s.Dot.Compare(o.Dot)) > 0
+// compare orders survivors as last-write-wins does: by time, then by dot.
+func (s *Survivor) compare(o *Survivor) int {
+	return cmp.Or(cmp.Compare(s.Time, o.Time), s.Dot.Compare(o.Dot))
 }
+
+func (s *Survivor) newer(o *Survivor) bool { return s.compare(o) > 0 }
 
 // Sum returns the survivor's part of the state digest.
 func (s *Survivor) Sum(key []byte) digest.Sum {
@@ -158,6 +160,9 @@ func (f *Fold) insert(key []byte, old []Survivor, s Survivor) error {
 // change takes out of a row what dies, buries it, and adds what came. dies may
 // be nil.
 func (f *Fold) change(key []byte, old []Survivor, dies func(clock.Dot) bool, killer clock.Dot, came []Survivor) error {
+	if len(old) == 0 && len(came) == 0 {
+		return nil
+	}
 	row := make([]Survivor, 0, len(old)+len(came))
 	var gone []Survivor
 	for _, s := range old {
@@ -220,7 +225,7 @@ func targets(row []Survivor) map[string]bool {
 func (f *Fold) kill(d *delta.Delta, own delta.Tag, k *delta.Kill, killer clock.Dot) error {
 	scope, exact := Scope(d, own, k)
 	f.State.Kill(scope, exact, k, killer)
-	return f.sweep(scope, exact, lookup(k), killer)
+	return f.sweep(scope, exact, k.Hits, killer)
 }
 
 // sweep takes what dies out of the rows in a scope.
@@ -252,35 +257,6 @@ func (f *Fold) sweep(scope []byte, exact bool, dies func(clock.Dot) bool, killer
 		}
 	}
 	return nil
-}
-
-// longKill is the number of dots above which building an index beats going
-// through the list for every survivor in scope.
-const longKill = 16
-
-// lookup returns k.Hits, or for a long kill a function that agrees with it
-// and does not go through the whole list.
-func lookup(k *delta.Kill) func(clock.Dot) bool {
-	if len(k.Dots)+len(k.Bounds) <= longKill {
-		return k.Hits
-	}
-	dots := make(map[clock.Dot]struct{}, len(k.Dots))
-	for _, d := range k.Dots {
-		dots[d] = struct{}{}
-	}
-	bounds := make(map[clock.LaneID]clock.Dot, len(k.Bounds))
-	for _, d := range k.Bounds {
-		if b, ok := bounds[d.Lane]; !ok || b.Compare(d) < 0 {
-			bounds[d.Lane] = d
-		}
-	}
-	return func(d clock.Dot) bool {
-		if _, ok := dots[d]; ok {
-			return true
-		}
-		b, ok := bounds[d.Lane]
-		return ok && d.AtMost(b)
-	}
 }
 
 // Scope returns the prefix of the keys of the rows that a kill reaches, or the

@@ -1,8 +1,10 @@
 package merge
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 
@@ -16,49 +18,46 @@ import (
 // ErrOverflow reports an inc that would take a lane's total past int64.
 var ErrOverflow = errors.New("counter past int64")
 
-// bounds collects, for each lane, the highest dot among survivors.
-type bounds []clock.Dot
+// ErrCreator reports a vote without a creator. All such votes would share one
+// row, so one author's would kill another's.
+var ErrCreator = errors.New("a vote needs a creator")
 
-func (b *bounds) add(row []Survivor) {
-	for i := range row {
-		d := row[i].Dot
-		at := slices.IndexFunc(*b, func(x clock.Dot) bool { return x.Lane == d.Lane })
-		switch {
-		case at < 0:
-			*b = append(*b, d)
-		case (*b)[at].Compare(d) < 0:
-			(*b)[at] = d
-		}
-	}
-}
-
-// collect returns the bounds over all rows with the prefix.
-func collect(v View, prefix []byte) (bounds, error) {
-	var b bounds
+// collect returns, in lane order, for each lane with survivors in rows with
+// the prefix its highest dot there.
+func collect(v View, prefix []byte) ([]clock.Dot, error) {
+	var highest map[clock.LaneID]clock.Dot
 	err := v.Rows(prefix, func(_ []byte, row []Survivor) error {
-		b.add(row)
+		if highest == nil {
+			highest = make(map[clock.LaneID]clock.Dot)
+		}
+		for i := range row {
+			d := row[i].Dot
+			if b, ok := highest[d.Lane]; !ok || b.Compare(d) < 0 {
+				highest[d.Lane] = d
+			}
+		}
 		return nil
 	})
-	slices.SortFunc(b, clock.Dot.Compare)
-	return b, err
+	return slices.SortedFunc(maps.Values(highest), clock.Dot.Compare), err
 }
 
 // PlanAssign plans the assignment of a value: it kills every sibling that v
 // shows at the path, above it and below it.
 func PlanAssign(v View, entity string, p delta.Path, value delta.Value) (delta.Delta, error) {
 	d := delta.Delta{Entity: entity, Path: p, Verb: delta.Assign, Value: value}
-	for _, up := range p.Ancestors() {
-		b, err := collect(v, AppendExact(nil, entity, up))
-		if err != nil {
-			return d, err
+	sweep := func(prefix []byte, k delta.Kill) (err error) {
+		if k.Bounds, err = collect(v, prefix); len(k.Bounds) > 0 {
+			d.Kills = append(d.Kills, k)
 		}
-		if len(b) > 0 {
-			d.Kills = append(d.Kills, delta.Kill{Scope: delta.ScopePath, Path: up, Bounds: b})
-		}
+		return err
 	}
-	b, err := collect(v, AppendPrefix(nil, entity, p))
-	if len(b) > 0 {
-		d.Kills = append(d.Kills, delta.Kill{Scope: delta.ScopePrefix, Bounds: b})
+	// This is the order in which an entry lists its kills.
+	err := sweep(AppendPrefix(nil, entity, p), delta.Kill{Scope: delta.ScopePrefix})
+	for _, up := range p.Ancestors() {
+		if err != nil {
+			break
+		}
+		err = sweep(AppendExact(nil, entity, up), delta.Kill{Scope: delta.ScopePath, Path: up})
 	}
 	return d, err
 }
@@ -81,9 +80,14 @@ func PlanAdd(entity string, p delta.Path, value delta.Value) delta.Delta {
 	return delta.Delta{Entity: entity, Path: p, Verb: delta.Add, Value: value}
 }
 
-// PlanVote plans a creator's vote: it kills the creator's earlier values.
+// PlanVote plans a creator's vote: it kills the creator's earlier values. The
+// transaction must name the same creator, which must not be empty: an author
+// that votes for itself gives its own name.
 func PlanVote(v View, entity string, p delta.Path, creator string, value delta.Value) (delta.Delta, error) {
 	d := delta.Delta{Entity: entity, Path: p, Verb: delta.Vote, Value: value}
+	if creator == "" {
+		return d, fmt.Errorf("%s: %w", delta.Key(entity, p), ErrCreator)
+	}
 	return d, planOwnRow(v, clock.LaneID{}, creator, &d)
 }
 
@@ -126,7 +130,8 @@ func PlanRemove(v View, entity string, p delta.Path, value delta.Value) (d delta
 	if err != nil {
 		return d, false, err
 	}
-	row = slices.DeleteFunc(slices.Clone(row), func(s Survivor) bool { return string(s.Value) != string(value) })
+	// Two values whose tags meet share a row; only the one named goes.
+	row = slices.DeleteFunc(slices.Clone(row), func(s Survivor) bool { return !bytes.Equal(s.Value, value) })
 	if len(row) == 0 {
 		return d, false, nil
 	}
@@ -136,8 +141,11 @@ func PlanRemove(v View, entity string, p delta.Path, value delta.Value) (d delta
 	}, true, nil
 }
 
-// PlanNegate plans the negation of dots that live in one row.
+// PlanNegate plans the negation of dots, in any order, that live in one row.
+// It is not for an inc, which its inverse undoes: the lane's next inc would
+// carry on from nothing.
 func PlanNegate(entity string, p delta.Path, tag delta.Tag, dots []clock.Dot) delta.Delta {
+	dots = slices.Compact(slices.SortedFunc(slices.Values(dots), clock.Dot.Compare))
 	k := delta.Kill{Scope: delta.ScopeRow, Dots: dots}
 	if tag != "" {
 		k.Scope, k.Tag = delta.ScopeTag, tag

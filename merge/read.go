@@ -19,7 +19,9 @@ type Property struct {
 	Shown []bool
 	// Value is the lossy value, as delta.Value.Any returns it.
 	Value any
-	// Conflict says that the value hides a survivor which differs from it.
+	// Conflict says that the value hides a survivor which differs from it: a
+	// concurrent assignment of another value, or another verb at the path. The
+	// votes that lose a ballot are no conflict.
 	Conflict bool
 }
 
@@ -36,29 +38,28 @@ type Reading struct {
 
 // Read reads all at and below a path. Found is false where nothing lives.
 func Read(v View, entity string, p delta.Path) (r Reading, found bool, err error) {
-	err = v.Rows(AppendPrefix(nil, entity, p), r.add)
+	var exact []byte // the prefix of the rows of the last property
+	err = v.Rows(AppendPrefix(nil, entity, p), func(key []byte, row []Survivor) error {
+		if len(exact) == 0 || !bytes.HasPrefix(key, exact) {
+			_, path, tag, err := ParseKey(key)
+			if err != nil {
+				return err
+			}
+			exact = append(exact[:0], key[:len(key)-len(tag)]...)
+			r.Properties = append(r.Properties, Property{Path: path})
+		}
+		for i := range row {
+			r.ETag = r.ETag.Plus(row[i].Sum(key))
+		}
+		last := &r.Properties[len(r.Properties)-1]
+		last.Survivors = append(last.Survivors, row...)
+		return nil
+	})
 	if err != nil || len(r.Properties) == 0 {
-		return r, false, err
+		return Reading{}, false, err
 	}
 	r.finish(p)
 	return r, true, nil
-}
-
-func (r *Reading) add(key []byte, row []Survivor) error {
-	_, path, _, err := ParseKey(key)
-	if err != nil {
-		return err
-	}
-	for i := range row {
-		r.ETag = r.ETag.Plus(row[i].Sum(key))
-	}
-	last := len(r.Properties) - 1
-	if last < 0 || r.Properties[last].Path != path {
-		r.Properties = append(r.Properties, Property{Path: path})
-		last++
-	}
-	r.Properties[last].Survivors = append(r.Properties[last].Survivors, row...)
-	return nil
 }
 
 // finish resolves the properties and folds them into one document.
@@ -75,12 +76,7 @@ func (r *Reading) finish(root delta.Path) {
 // resolve computes the lossy value. Where verbs meet at one path, that of the
 // newest survivor says how the property reads.
 func (p *Property) resolve() {
-	slices.SortFunc(p.Survivors, func(a, b Survivor) int {
-		if a.newer(&b) {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(p.Survivors, func(a, b Survivor) int { return b.compare(&a) })
 	p.Shown = make([]bool, len(p.Survivors))
 	switch verb := p.Survivors[0].Verb; verb {
 	case delta.Add:
@@ -156,6 +152,7 @@ func (p *Property) plurality() any {
 		votes  int
 	}
 	var choices []choice
+	at := map[string]int{} // of each value in choices
 	seen := map[string]bool{}
 	for i := range p.Survivors {
 		s := &p.Survivors[i]
@@ -168,12 +165,13 @@ func (p *Property) plurality() any {
 			continue
 		}
 		seen[who] = true
-		at := slices.IndexFunc(choices, func(c choice) bool { return bytes.Equal(c.value, s.Value) })
-		if at < 0 {
+		c, ok := at[string(s.Value)]
+		if !ok {
+			c = len(choices)
+			at[string(s.Value)] = c
 			choices = append(choices, choice{value: s.Value, newest: i})
-			at = len(choices) - 1
 		}
-		choices[at].votes++
+		choices[c].votes++
 	}
 	best := slices.MaxFunc(choices, func(a, b choice) int {
 		return cmp.Or(cmp.Compare(a.votes, b.votes), cmp.Compare(b.newest, a.newest))
@@ -209,9 +207,8 @@ func (t *tree) fold(at delta.Path, props []Property) (any, *Survivor) {
 		for n < len(props) && under(child, props[n].Path) {
 			n++
 		}
-		segments := child.Segments()
 		value, s := t.fold(child, props[:n])
-		object[segments[len(segments)-1]] = value
+		object[child[len(at):].Segments()[0]] = value
 		if newest == nil || s.newer(newest) {
 			newest = s
 		}

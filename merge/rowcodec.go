@@ -3,6 +3,7 @@ package merge
 import (
 	"encoding/binary"
 	"errors"
+	"math"
 
 	"github.com/rhizome-p2p/rhizome/clock"
 	"github.com/rhizome-p2p/rhizome/delta"
@@ -43,15 +44,17 @@ func ParseRow(b []byte, lanes Lanes) ([]Survivor, error) {
 	var row []Survivor
 	for len(b) > 0 {
 		var n [5]uint64
+		var ok bool
 		for i := range n {
-			v, k := binary.Uvarint(b)
-			if k <= 0 {
+			if n[i], b, ok = cutUvarint(b); !ok {
 				return nil, ErrRow
 			}
-			n[i], b = v, b[k:]
 		}
-		lane, ok := lanes.Lane(uint32(n[0]))
-		if !ok || len(b) == 0 {
+		if max(n[0], n[2], n[3]) > math.MaxUint32 || len(b) == 0 || !delta.Verb(b[0]).Survives() {
+			return nil, ErrRow
+		}
+		lane, known := lanes.Lane(uint32(n[0]))
+		if !known {
 			return nil, ErrRow
 		}
 		s := Survivor{
@@ -59,20 +62,33 @@ func ParseRow(b []byte, lanes Lanes) ([]Survivor, error) {
 			Txn: uint32(n[3]), Time: clock.Timestamp(n[4]), Verb: delta.Verb(b[0]),
 		}
 		b = b[1:]
-		for i := range 2 {
-			l, k := binary.Uvarint(b)
-			if k <= 0 || l > uint64(len(b)-k) {
-				return nil, ErrRow
-			}
-			v := b[k : k+int(l)]
-			b = b[k+int(l):]
-			if i == 0 {
-				s.Creator = string(v)
-			} else {
-				s.Value = delta.Value(v)
-			}
+		var creator, value []byte
+		if creator, b, ok = cutBytes(b); !ok {
+			return nil, ErrRow
 		}
+		if value, b, ok = cutBytes(b); !ok {
+			return nil, ErrRow
+		}
+		s.Creator, s.Value = string(creator), value
 		row = append(row, s)
 	}
 	return row, nil
+}
+
+// cutUvarint reads a uvarint in its shortest form, the only one that AppendRow
+// writes.
+func cutUvarint(b []byte) (n uint64, rest []byte, ok bool) {
+	n, k := binary.Uvarint(b)
+	if k <= 0 || k > 1 && b[k-1] == 0 {
+		return 0, nil, false
+	}
+	return n, b[k:], true
+}
+
+func cutBytes(b []byte) (v, rest []byte, ok bool) {
+	n, b, ok := cutUvarint(b)
+	if !ok || n > uint64(len(b)) {
+		return nil, nil, false
+	}
+	return b[:n:n], b[n:], true
 }
