@@ -3,11 +3,13 @@ package delta
 import (
 	"bytes"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
 	"reflect"
 	"slices"
+	"strings"
 )
 
 // A Value is one value in canonical DAG-CBOR. Equal values have equal bytes.
@@ -327,7 +329,11 @@ func reservedObject(m map[string]any) (Value, error) {
 			}
 			return Ref(s), nil
 		}
+		// The decoder skips line breaks, the printer writes none: one form only.
 		raw, err := base64.StdEncoding.Strict().DecodeString(s)
+		if err == nil && strings.ContainsAny(s, "\r\n") {
+			err = errors.New("line break")
+		}
 		if err != nil {
 			return nil, fmt.Errorf("{%q: …}: not base64: %w", k, err)
 		}
