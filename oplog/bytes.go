@@ -14,9 +14,10 @@ func hashOf(b []byte) clock.Hash { return sha256.Sum256(b) }
 
 func appendUvarint(b []byte, n uint64) []byte { return binary.AppendUvarint(b, n) }
 
+// cutUvarint takes a number off b. A number has one encoding, the shortest.
 func cutUvarint(b []byte) (n uint64, rest []byte, ok bool) {
 	n, k := binary.Uvarint(b)
-	if k <= 0 {
+	if k <= 0 || k > 1 && b[k-1] == 0 {
 		return 0, nil, false
 	}
 	return n, b[k:], true

@@ -37,13 +37,22 @@ func (t *Lanes) lookup(l clock.LaneID) (uint32, bool) {
 }
 
 // Lane returns the lane with a number.
-func (t *Lanes) Lane(n uint32) (clock.LaneID, bool) {
+func (t *Lanes) Lane(n uint32) (clock.LaneID, bool) { return t.numbered(uint64(n)) }
+
+// numbered is Lane for a number as rows hold it, which may be any.
+func (t *Lanes) numbered(n uint64) (clock.LaneID, bool) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	if n == 0 || int(n) > len(t.lanes) {
+	if n == 0 || n > uint64(len(t.lanes)) {
 		return clock.LaneID{}, false
 	}
 	return t.lanes[n-1].id, true
+}
+
+func (t *Lanes) len() int {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return len(t.lanes)
 }
 
 // Key returns who writes a lane.

@@ -7,6 +7,11 @@ const (
 	MaxPendingEntries = 1024
 	MaxPendingBytes   = 16 << 20
 
+	// pendingOverhead is what each entry that waits counts for besides its
+	// body: the least that it takes in memory. Without it, empty entries of
+	// made-up authors would be as good as unbounded.
+	pendingOverhead = 512
+
 	// MaxChain bounds the headers of one side of a fork proof. Between two
 	// signatures stand at most 4 MiB of entries; a chain longer than this is
 	// proved at a later seq instead.

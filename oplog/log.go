@@ -32,7 +32,6 @@ package oplog
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -45,7 +44,10 @@ import (
 
 const kindTips = 't'
 
-// A Log is the mutable half: what has been admitted, and what waits.
+// A Log is the mutable half: what has been admitted, and what waits. A batch
+// that was given to Flush must be applied before the log is used again, and
+// after an error of Append or Close, or of the store, the log must be opened
+// anew: memory and disk may disagree.
 type Log struct {
 	*Store
 	db storage.DB
@@ -60,7 +62,9 @@ type Log struct {
 	closed   int
 
 	// tips are the admitted entries that no admitted entry names: at most one a
-	// lane, its head. After a closing some may be superfluous, none is missing.
+	// lane. After a closing some may be superfluous, none is missing: every
+	// admitted entry is in the past of a tip, where a dep on a closed lane
+	// stands for the lane's last entry.
 	tips map[clock.LaneID]clock.Head
 
 	ordinal uint64 // of the newest admitted entry
@@ -71,7 +75,7 @@ type Log struct {
 	// What Flush has yet to write.
 	dirty      map[clock.LaneID]bool
 	runs       []byte
-	firstOfRun uint64
+	firstOfRun uint64 // the ordinal of the first entry in runs or open
 	open       openRun
 }
 
@@ -87,157 +91,23 @@ type laneState struct {
 	// closedBy are the hashes that the two branches name as their prev: they
 	// vouch for the entry before the fork.
 	closedBy [2]clock.Hash
-	signed   delta.SignedHead
+	signed   delta.SignedHead // its Sig is the log's own memory
+	// fresh are the entries appended since the last Flush, which no reader of
+	// the store can see yet. They end at the head.
+	fresh []freshEntry
 }
 
-// Open reads the log of a space from a store.
-func Open(db storage.DB, prefix []byte, space clock.Hash) (*Log, error) {
-	l := &Log{
-		Store: &Store{prefix: bytes.Clone(prefix), space: space, Lanes: new(Lanes)},
-		db:    db,
-		lanes: make(map[clock.LaneID]*laneState),
-		tips:  make(map[clock.LaneID]clock.Head),
-		dirty: make(map[clock.LaneID]bool),
-	}
-	if err := l.readLanes(); err != nil {
-		return nil, fmt.Errorf("open log: %w", err)
-	}
-	if err := l.readTips(); err != nil {
-		return nil, fmt.Errorf("open log: %w", err)
-	}
-	return l, nil
+type freshEntry struct {
+	*delta.Entry
+	ordinal uint64
 }
 
-func (l *Log) readLanes() error {
-	lo := l.key(kindLane)
-	for kv, err := range l.db.Scan(lo, storage.PrefixEnd(lo)) {
-		if err != nil {
-			return err
-		}
-		number := binary.BigEndian.Uint32(kv.Key[len(lo):])
-		if err := l.readLane(number, kv.Value); err != nil {
-			return fmt.Errorf("lane %d: %w", number, err)
-		}
-	}
-	for id, s := range l.lanes {
-		if s.closed > 0 {
-			p, err := l.Proof(id)
-			if err != nil {
-				return err
-			}
-			l.noteClosed(id, s, p)
-		}
-	}
-	return nil
-}
-
-// The stored form of a lane: author (32) | incarnation (16) | closed, head seq
-// (uvarints) | head hash (32) | signed head: seq (uvarint), prev (32), hlc
-// (uvarint), body hash (32), signature (64). The signed seq is 0 where there
-// is no signed head.
-func (l *Log) appendLane(b []byte, id clock.LaneID, s *laneState) []byte {
-	key, _ := l.Lanes.Key(id)
-	head := l.vector.Head(id)
-	b = append(b, key.Author[:]...)
-	b = append(b, key.Incarnation[:]...)
-	b = binary.AppendUvarint(b, s.closed)
-	b = binary.AppendUvarint(b, head.Seq)
-	b = append(b, head.Hash[:]...)
-	b = binary.AppendUvarint(b, s.signed.Seq)
-	if s.signed.Seq == 0 {
-		return b
-	}
-	b = append(b, s.signed.Prev[:]...)
-	b = binary.AppendUvarint(b, uint64(s.signed.Time))
-	b = append(b, s.signed.Body[:]...)
-	return append(b, s.signed.Sig...)
-}
-
-func (l *Log) readLane(number uint32, b []byte) error {
-	var key delta.LaneKey
-	if len(b) < len(key.Author)+len(key.Incarnation) {
-		return storage.ErrCorrupt
-	}
-	b = b[copy(key.Author[:], b):]
-	b = b[copy(key.Incarnation[:], b):]
-	id := key.ID(l.space)
-	if l.Lanes.add(id, key) != number {
-		return fmt.Errorf("numbers are not consecutive: %w", storage.ErrCorrupt)
-	}
-	s := &laneState{number: number}
-	l.lanes[id] = s
-	var head clock.Head
-	var ok1, ok2, ok3 bool
-	s.closed, b, ok1 = cutUvarint(b)
-	head.Seq, b, ok2 = cutUvarint(b)
-	if !ok1 || !ok2 || len(b) < len(head.Hash) {
-		return storage.ErrCorrupt
-	}
-	b = b[copy(head.Hash[:], b):]
-	if head.Seq > 0 {
-		l.vector.Set(id, head)
-	}
-	h := delta.Header{Space: l.space, Lane: id}
-	if h.Seq, b, ok3 = cutUvarint(b); !ok3 || h.Seq == 0 {
+// at returns the fresh entry with a seq, or nil.
+func (s *laneState) at(seq uint64) *delta.Entry {
+	if len(s.fresh) == 0 || seq < s.fresh[0].Seq || seq-s.fresh[0].Seq >= uint64(len(s.fresh)) {
 		return nil
 	}
-	if len(b) < len(h.Prev) {
-		return storage.ErrCorrupt
-	}
-	b = b[copy(h.Prev[:], b):]
-	t, b, ok := cutUvarint(b)
-	if !ok || len(b) != len(h.Body)+delta.SigSize {
-		return storage.ErrCorrupt
-	}
-	h.Time = clock.Timestamp(t)
-	b = b[copy(h.Body[:], b):]
-	s.signed = delta.SignedHead{Header: h, Sig: bytes.Clone(b)}
-	return nil
-}
-
-func (l *Log) readTips() error {
-	b, err := l.db.Get(l.key(kindTips))
-	if errors.Is(err, storage.ErrNotFound) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	var n uint64
-	var ok bool
-	for _, p := range []*uint64{&l.ordinal, &l.entries, &n} {
-		if *p, b, ok = cutUvarint(b); !ok {
-			return storage.ErrCorrupt
-		}
-	}
-	for ; n > 0; n-- {
-		var number, seq uint64
-		if number, b, ok = cutUvarint(b); !ok {
-			return storage.ErrCorrupt
-		}
-		if seq, b, ok = cutUvarint(b); !ok || len(b) < 32 {
-			return storage.ErrCorrupt
-		}
-		id, ok := l.Lanes.Lane(uint32(number))
-		if !ok {
-			return storage.ErrCorrupt
-		}
-		l.tips[id] = clock.Head{Seq: seq, Hash: clock.Hash(b[:32])}
-		b = b[32:]
-	}
-	return nil
-}
-
-func (l *Log) appendTips(b []byte) []byte {
-	b = binary.AppendUvarint(b, l.ordinal)
-	b = binary.AppendUvarint(b, l.entries)
-	b = binary.AppendUvarint(b, uint64(len(l.tips)))
-	for _, t := range l.Tips() {
-		b = binary.AppendUvarint(b, uint64(l.Lanes.Number(t.Lane)))
-		b = binary.AppendUvarint(b, t.Head.Seq)
-		b = append(b, t.Head.Hash[:]...)
-	}
-	return b
+	return s.fresh[seq-s.fresh[0].Seq].Entry
 }
 
 // Vector returns what is admitted. It is the log's own: read it, do not keep it.
@@ -295,7 +165,9 @@ func (l *Log) SignedHead(id clock.LaneID) (delta.SignedHead, bool) {
 	if !ok || s.signed.Seq == 0 {
 		return delta.SignedHead{}, false
 	}
-	return s.signed, true
+	h := s.signed
+	h.Sig = bytes.Clone(h.Sig) // the log writes over its own
+	return h, true
 }
 
 // HashAt returns the hash of an entry that is held: the head's, or what its
@@ -309,39 +181,48 @@ func (l *Log) HashAt(id clock.EntryID) (clock.Hash, error) {
 	case id.Seq > head.Seq:
 		return clock.Hash{}, fmt.Errorf("%v: %w", id, ErrNotFound)
 	}
-	next, err := l.Record(l.db, clock.EntryID{Lane: id.Lane, Seq: id.Seq + 1})
-	return next.Prev, err
-}
-
-// met reports whether an entry counts as applied for those that name it.
-func (l *Log) met(id clock.EntryID) bool {
-	held := l.vector.Seq(id.Lane)
-	if id.Seq <= held {
-		return true
+	if e := l.lanes[id.Lane].at(id.Seq + 1); e != nil {
+		return e.Prev, nil
 	}
-	s := l.lanes[id.Lane]
-	return s != nil && s.closed > 0 && id.Seq >= s.closed && held >= s.closed-1
+	next := clock.EntryID{Lane: id.Lane, Seq: id.Seq + 1}
+	b, err := l.get(l.db, kindEntry, next)
+	if err != nil {
+		return clock.Hash{}, err
+	}
+	r, err := l.cutRecord(next, b)
+	return r.Prev, err
 }
 
 // Append admits an entry that Check called Ready and writes it to the batch.
+// The log keeps the entry until the next Flush.
 func (l *Log) Append(b storage.Batch, e *delta.Entry) error {
-	s := l.lanes[e.Lane]
-	if s == nil || !l.vector.Advance(e.Lane, clock.Head{Seq: e.Seq, Hash: e.Hash}) {
-		return fmt.Errorf("append %v after %d: not the next of its lane", e.ID(), l.vector.Seq(e.Lane))
+	s, head := l.lanes[e.Lane], l.vector.Head(e.Lane)
+	switch {
+	case s == nil:
+		return fmt.Errorf("append %v: the lane is unknown", e.ID())
+	case e.Seq != head.Seq+1 || e.Prev != head.Hash:
+		return fmt.Errorf("append %v: it does not follow %d, the head of its lane", e.ID(), head.Seq)
+	case s.closed > 0 && e.Seq >= s.closed:
+		return fmt.Errorf("append %v: the lane is closed from %d on", e.ID(), s.closed)
+	case len(e.Sig) != 0 && len(e.Sig) != delta.SigSize:
+		return fmt.Errorf("append %v: a signature of %d bytes", e.ID(), len(e.Sig))
 	}
+	head = clock.Head{Seq: e.Seq, Hash: e.Hash}
+	l.vector.Set(e.Lane, head)
 	if len(e.Sig) > 0 {
-		s.signed = delta.SignedHead{Header: e.Header, Sig: e.Sig}
+		s.signed = delta.SignedHead{Header: e.Header, Sig: append(s.signed.Sig[:0], e.Sig...)}
 	}
 	l.dirty[e.Lane] = true
 	l.ordinal++
 	l.entries++
+	s.fresh = append(s.fresh, freshEntry{e, l.ordinal})
 	l.extendRun(s.number, e.Seq)
 	for i := range e.Body.Deps {
 		if d := e.Body.Deps[i].EntryID; l.tips[d.Lane].Seq <= d.Seq {
 			delete(l.tips, d.Lane)
 		}
 	}
-	l.tips[e.Lane] = clock.Head{Seq: e.Seq, Hash: e.Hash}
+	l.tips[e.Lane] = head
 	b.Set(l.entryKey(kindEntry, s.number, e.Seq), appendRecord(nil, e, l.ordinal))
 	return nil
 }
@@ -373,7 +254,7 @@ func (l *Log) Flush(b storage.Batch) {
 	l.closeRun()
 	if len(l.runs) > 0 {
 		b.Set(l.orderKey(l.firstOfRun), l.runs)
-		l.runs = nil
+		l.runs = l.runs[:0]
 	}
 	if len(l.dirty) == 0 {
 		return
@@ -381,7 +262,15 @@ func (l *Log) Flush(b storage.Batch) {
 	for _, id := range slices.SortedFunc(maps.Keys(l.dirty), clock.LaneID.Compare) {
 		s := l.lanes[id]
 		b.Set(l.laneKey(kindLane, s.number), l.appendLane(nil, id, s))
+		clear(s.fresh) // let the entries go
+		s.fresh = s.fresh[:0]
 	}
 	clear(l.dirty)
 	b.Set(l.key(kindTips), l.appendTips(nil))
 }
+
+// DB returns the store that the log lies in.
+func (l *Log) DB() storage.DB { return l.db }
+
+// Space returns the space's id.
+func (s *Store) Space() clock.Hash { return s.space }

@@ -1,6 +1,8 @@
 package oplog
 
 import (
+	"slices"
+
 	"github.com/rhizome-p2p/rhizome/clock"
 	"github.com/rhizome-p2p/rhizome/delta"
 )
@@ -26,7 +28,7 @@ func (p *Pending) Len() int { return len(p.held) }
 // Add lets an entry wait for another. It reports false where the entry waits
 // already or the bounds are reached, and the entry is dropped.
 func (p *Pending) Add(e *delta.Entry, author delta.Author, missing clock.EntryID) bool {
-	if _, ok := p.held[e.ID()]; ok || p.authors[author] >= MaxPendingEntries || p.bytes+len(e.Raw) > MaxPendingBytes {
+	if _, ok := p.held[e.ID()]; ok || p.authors[author] >= MaxPendingEntries || p.bytes+pendingBytes(e) > MaxPendingBytes {
 		return false
 	}
 	if p.held == nil {
@@ -38,7 +40,7 @@ func (p *Pending) Add(e *delta.Entry, author delta.Author, missing clock.EntryID
 	p.held[e.ID()] = w
 	p.waiting[missing] = append(p.waiting[missing], w)
 	p.authors[author]++
-	p.bytes += len(e.Raw)
+	p.bytes += pendingBytes(e)
 	return true
 }
 
@@ -82,24 +84,20 @@ func (p *Pending) Sweep(covered func(clock.EntryID) bool) {
 		}
 	}
 	for missing, ws := range p.waiting {
-		kept := ws[:0]
-		for _, w := range ws {
-			if p.held[w.entry.ID()] == w {
-				kept = append(kept, w)
-			}
-		}
-		if len(kept) == 0 {
+		ws = slices.DeleteFunc(ws, func(w *waiter) bool { return p.held[w.entry.ID()] != w })
+		if p.waiting[missing] = ws; len(ws) == 0 {
 			delete(p.waiting, missing)
-			continue
 		}
-		p.waiting[missing] = kept
 	}
 }
+
+// pendingBytes is what an entry counts for.
+func pendingBytes(e *delta.Entry) int { return len(e.Raw) + pendingOverhead }
 
 func (p *Pending) forget(w *waiter) {
 	delete(p.held, w.entry.ID())
 	if p.authors[w.author]--; p.authors[w.author] == 0 {
 		delete(p.authors, w.author)
 	}
-	p.bytes -= len(w.entry.Raw)
+	p.bytes -= pendingBytes(w.entry)
 }

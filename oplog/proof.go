@@ -1,6 +1,7 @@
 package oplog
 
 import (
+	"bytes"
 	"fmt"
 
 	"github.com/rhizome-p2p/rhizome/clock"
@@ -79,27 +80,30 @@ func (c *Chain) Append(b []byte) []byte {
 	return append(appendUvarint(b, uint64(len(c.Sig))), c.Sig...)
 }
 
-// ParseChain reads what Chain.Append wrote and returns what follows.
+// ParseChain reads what Chain.Append wrote and returns what follows. The result
+// is not yet verified. A chain without headers has no signature.
 func ParseChain(b []byte) (c Chain, rest []byte, err error) {
 	bad := fmt.Errorf("%w: chain", delta.ErrMalformed)
 	n, b, ok := cutUvarint(b)
 	if !ok || n > MaxChain {
-		return c, nil, bad
+		return Chain{}, nil, bad
 	}
 	for ; n > 0; n-- {
 		var block []byte
 		if block, b, ok = cutBytes(b); !ok {
-			return c, nil, bad
+			return Chain{}, nil, bad
 		}
 		h, err := delta.ParseHeader(block)
 		if err != nil {
-			return c, nil, err
+			return Chain{}, nil, err
 		}
 		c.Headers = append(c.Headers, h)
 	}
-	if c.Sig, b, ok = cutBytes(b); !ok {
-		return c, nil, bad
+	sig, b, ok := cutBytes(b)
+	if want := min(len(c.Headers), 1) * delta.SigSize; !ok || len(sig) != want {
+		return Chain{}, nil, bad
 	}
+	c.Sig = bytes.Clone(sig)
 	return c, b, nil
 }
 

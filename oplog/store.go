@@ -1,6 +1,7 @@
 package oplog
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -44,6 +45,7 @@ func (r *Record) Entry() (*delta.Entry, error) {
 const (
 	flagSigned = 1 << iota
 	flagPrev
+	flagEnd // the least flags that this program does not know
 )
 
 func appendRecord(b []byte, e *delta.Entry, ordinal uint64) []byte {
@@ -64,34 +66,34 @@ func appendRecord(b []byte, e *delta.Entry, ordinal uint64) []byte {
 	return append(b, e.Raw...)
 }
 
-func (s *Store) parseRecord(id clock.EntryID, b []byte) (r Record, err error) {
-	bad := fmt.Errorf("entry %v: %w", id, storage.ErrCorrupt)
+// parseRecord reads a record. Its Sig and Raw share memory with b.
+func (s *Store) parseRecord(id clock.EntryID, b []byte) (Record, error) {
+	r, err := s.cutRecord(id, b)
+	if err == nil {
+		r.Body = hashOf(r.Raw)
+	}
+	return r, err
+}
+
+// cutRecord is parseRecord without the body's hash.
+func (s *Store) cutRecord(id clock.EntryID, b []byte) (r Record, err error) {
 	if len(b) == 0 {
-		return r, bad
+		return Record{}, fmt.Errorf("entry %v: %w", id, storage.ErrCorrupt)
 	}
-	flags, b := b[0], b[1:]
+	flags, row := b[0], rowReader{b: b[1:]}
 	r.Header = delta.Header{Space: s.space, Lane: id.Lane, Seq: id.Seq}
-	for _, p := range []*uint64{&r.Ordinal, (*uint64)(&r.Time)} {
-		v, k := binary.Uvarint(b)
-		if k <= 0 {
-			return r, bad
-		}
-		*p, b = v, b[k:]
-	}
+	r.Ordinal, r.Time = row.uvarint(), clock.Timestamp(row.uvarint())
 	if flags&flagPrev != 0 {
-		if len(b) < len(r.Prev) {
-			return r, bad
-		}
-		b = b[copy(r.Prev[:], b):]
+		row.fixed(r.Prev[:])
 	}
-	if flags&flagSigned != 0 {
-		if len(b) < delta.SigSize {
-			return r, bad
-		}
-		r.Sig, b = b[:delta.SigSize:delta.SigSize], b[delta.SigSize:]
+	if flags&flagSigned != 0 && len(row.b) >= delta.SigSize {
+		r.Sig, row.b = row.b[:delta.SigSize:delta.SigSize], row.b[delta.SigSize:]
 	}
-	r.Raw = b
-	r.Body = hashOf(b)
+	r.Raw = row.b
+	if row.bad || flags >= flagEnd || r.Seq == 0 || (flags&flagPrev != 0) != (r.Seq > 1) ||
+		(flags&flagSigned != 0) != (r.Sig != nil) || r.Time > clock.MaxTimestamp || len(r.Raw) > delta.MaxBodyBytes {
+		return Record{}, fmt.Errorf("entry %v: %w", id, storage.ErrCorrupt)
+	}
 	return r, nil
 }
 
@@ -107,18 +109,27 @@ func (s *Store) Kept(r storage.Reader, id clock.EntryID) (Record, error) {
 }
 
 func (s *Store) record(r storage.Reader, kind byte, id clock.EntryID) (Record, error) {
+	b, err := s.get(r, kind, id)
+	if err != nil {
+		return Record{}, err
+	}
+	return s.parseRecord(id, b)
+}
+
+// get returns the bytes of a record.
+func (s *Store) get(r storage.Reader, kind byte, id clock.EntryID) ([]byte, error) {
 	key, ok := s.numbered(kind, id)
 	if !ok {
-		return Record{}, fmt.Errorf("%v: %w", id, ErrNotFound)
+		return nil, fmt.Errorf("%v: %w", id, ErrNotFound)
 	}
 	b, err := r.Get(key)
 	if errors.Is(err, storage.ErrNotFound) {
-		return Record{}, fmt.Errorf("%v: %w", id, ErrNotFound)
+		return nil, fmt.Errorf("%v: %w", id, ErrNotFound)
 	}
 	if err != nil {
-		return Record{}, fmt.Errorf("read entry %v: %w", id, err)
+		return nil, fmt.Errorf("read entry %v: %w", id, err)
 	}
-	return s.parseRecord(id, b)
+	return b, nil
 }
 
 // Lane yields the records of a lane from a seq on. The records are valid until
@@ -138,13 +149,16 @@ func (s *Store) lane(r storage.Reader, kind byte, l clock.LaneID, from uint64) i
 		if !ok {
 			return
 		}
-		hi := storage.PrefixEnd(s.laneKey(kind, n))
-		for kv, err := range r.Scan(s.entryKey(kind, n, from), hi) {
+		lo := s.entryKey(kind, n, from)
+		for kv, err := range r.Scan(lo, storage.PrefixEnd(lo[:len(lo)-8])) {
+			if err == nil && len(kv.Key) != len(lo) {
+				err = fmt.Errorf("key %x: %w", kv.Key, storage.ErrCorrupt)
+			}
 			if err != nil {
 				yield(Record{}, fmt.Errorf("scan lane %v: %w", l, err))
 				return
 			}
-			id := clock.EntryID{Lane: l, Seq: binary.BigEndian.Uint64(kv.Key[len(kv.Key)-8:])}
+			id := clock.EntryID{Lane: l, Seq: binary.BigEndian.Uint64(kv.Key[len(lo)-8:])}
 			rec, err := s.parseRecord(id, kv.Value)
 			if !yield(rec, err) || err != nil {
 				return
@@ -175,7 +189,7 @@ func (s *Store) Order(r storage.Reader, from uint64) iter.Seq2[Run, error] {
 				yield(Run{}, fmt.Errorf("scan order: %w", err))
 				return
 			}
-			lo = append([]byte(nil), kv.Key...)
+			lo = bytes.Clone(kv.Key)
 			break
 		}
 		for kv, err := range r.Scan(lo, storage.PrefixEnd(s.key(kindOrder))) {
@@ -183,7 +197,11 @@ func (s *Store) Order(r storage.Reader, from uint64) iter.Seq2[Run, error] {
 				yield(Run{}, fmt.Errorf("scan order: %w", err))
 				return
 			}
-			ordinal := binary.BigEndian.Uint64(kv.Key[len(kv.Key)-8:])
+			ordinal, err := s.orderOf(kv.Key)
+			if err != nil {
+				yield(Run{}, err)
+				return
+			}
 			for b := kv.Value; len(b) > 0; {
 				run, rest, err := s.parseRun(b, ordinal)
 				if err != nil {
@@ -205,20 +223,25 @@ func (s *Store) Order(r storage.Reader, from uint64) iter.Seq2[Run, error] {
 	}
 }
 
+// orderOf returns the ordinal in the key of an order row.
+func (s *Store) orderOf(key []byte) (uint64, error) {
+	if len(key) != len(s.prefix)+9 {
+		return 0, fmt.Errorf("order row %x: %w", key, storage.ErrCorrupt)
+	}
+	return binary.BigEndian.Uint64(key[len(key)-8:]), nil
+}
+
+// parseRun takes the run that begins at an ordinal off an order row.
 func (s *Store) parseRun(b []byte, ordinal uint64) (Run, []byte, error) {
-	var n [3]uint64
-	for i := range n {
-		v, k := binary.Uvarint(b)
-		if k <= 0 {
-			return Run{}, nil, fmt.Errorf("order row at %d: %w", ordinal, storage.ErrCorrupt)
-		}
-		n[i], b = v, b[k:]
+	r := rowReader{b: b}
+	number := r.uvarint()
+	run := Run{First: r.uvarint(), Count: r.uvarint(), Ordinal: ordinal}
+	l, ok := s.Lanes.numbered(number)
+	if r.bad || !ok || run.First == 0 || run.First > clock.MaxSeq || run.Count == 0 || run.Count > clock.MaxSeq {
+		return Run{}, nil, fmt.Errorf("order row at %d: %w", ordinal, storage.ErrCorrupt)
 	}
-	l, ok := s.Lanes.Lane(uint32(n[0]))
-	if !ok {
-		return Run{}, nil, fmt.Errorf("order row at %d: lane %d: %w", ordinal, n[0], storage.ErrCorrupt)
-	}
-	return Run{Lane: l, First: n[1], Count: n[2], Ordinal: ordinal}, b, nil
+	run.Lane = l
+	return run, r.b, nil
 }
 
 // InOrder yields the records from an ordinal on, in the order of application,

@@ -240,6 +240,7 @@ func TestGossipSlowHandler(t *testing.T) {
 	ab.Send([]byte("frames still pass"))
 	next(t, "frame", b.received)
 	close(release)
+	t.Cleanup(func() { t.Log(n, taken.Load(), a.Dropped(), b.Dropped()) })
 	eventually(t, "what was queued is handed over", func() bool {
 		return uint64(taken.Load())+b.Dropped().Inbox+b.Dropped().Validate >= uint64(n)
 	})

@@ -1,0 +1,306 @@
+package gossip
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/rhizome-p2p/rhizome/clock"
+	"github.com/rhizome-p2p/rhizome/delta"
+	"github.com/rhizome-p2p/rhizome/oplog"
+)
+
+// A chunk carries entries in an order that extends causality, and what the
+// receiver can compute is left out: seqs, prevs, body hashes, all signatures
+// but the last of each lane. The hash chain up to that signature vouches for
+// every entry. The form is, compressed with zstd:
+//
+//	lanes:  count, then each: author (32), incarnation (16), hash of the entry
+//	        before the lane's first here (32), length of its signature, signature
+//	runs:   count, then each: lane number here, first seq, count
+//	times:  for each entry the difference to the one before (zigzag)
+//	sizes:  for each entry the length of its body
+//	bodies: all, one after another
+//
+// A lane's last entry here needs no signature where the lane is closed right
+// after it: the fork proof names its hash.
+
+// A Chunk is a decoded chunk. Bodies share memory.
+type Chunk struct {
+	Lanes   []ChunkLane
+	Entries []ChunkEntry
+}
+
+// A ChunkLane is one lane of a chunk.
+type ChunkLane struct {
+	Key  delta.LaneKey
+	Prev clock.Hash
+	Sig  []byte
+}
+
+// A ChunkEntry is one entry of a chunk.
+type ChunkEntry struct {
+	Lane int // in Chunk.Lanes
+	Seq  uint64
+	Time clock.Timestamp
+	Raw  []byte
+}
+
+type chunkRun struct{ lane, first, count uint64 }
+
+// appendChunk encodes a chunk without its message head.
+func appendChunk(b []byte, c *Chunk) []byte {
+	var p []byte
+	p = binary.AppendUvarint(p, uint64(len(c.Lanes)))
+	for i := range c.Lanes {
+		l := &c.Lanes[i]
+		p = append(append(append(p, l.Key.Author[:]...), l.Key.Incarnation[:]...), l.Prev[:]...)
+		p = append(binary.AppendUvarint(p, uint64(len(l.Sig))), l.Sig...)
+	}
+	runs := runsOf(c.Entries)
+	p = binary.AppendUvarint(p, uint64(len(runs)))
+	for _, r := range runs {
+		p = binary.AppendUvarint(p, r.lane)
+		p = binary.AppendUvarint(p, r.first)
+		p = binary.AppendUvarint(p, r.count)
+	}
+	var last clock.Timestamp
+	for i := range c.Entries {
+		p = binary.AppendVarint(p, int64(c.Entries[i].Time-last))
+		last = c.Entries[i].Time
+	}
+	for i := range c.Entries {
+		p = binary.AppendUvarint(p, uint64(len(c.Entries[i].Raw)))
+	}
+	for i := range c.Entries {
+		p = append(p, c.Entries[i].Raw...)
+	}
+	return encoder().EncodeAll(p, b)
+}
+
+func runsOf(entries []ChunkEntry) []chunkRun {
+	var runs []chunkRun
+	for i := range entries {
+		e := &entries[i]
+		if n := len(runs); n > 0 && runs[n-1].lane == uint64(e.Lane) && runs[n-1].first+runs[n-1].count == e.Seq {
+			runs[n-1].count++
+			continue
+		}
+		runs = append(runs, chunkRun{uint64(e.Lane), e.Seq, 1})
+	}
+	return runs
+}
+
+// maxChunkPlain bounds a chunk's decompressed size.
+const maxChunkPlain = chunkMaxBytes + delta.MaxEntryBytes + 1<<20
+
+// parseChunk decodes a chunk and checks its form, not its chain.
+func parseChunk(b []byte) (*Chunk, error) {
+	var head zstd.Header
+	if err := head.Decode(b); err != nil {
+		return nil, fmt.Errorf("%w: chunk: %w", delta.ErrMalformed, err)
+	}
+	if !head.HasFCS || head.FrameContentSize > maxChunkPlain || head.FrameContentSize/maxRatio > uint64(len(b)) {
+		return nil, fmt.Errorf("%w: chunk of %d bytes says it holds %d", delta.ErrMalformed, len(b), head.FrameContentSize)
+	}
+	plain, err := decoder().DecodeAll(b, make([]byte, 0, head.FrameContentSize))
+	if err != nil {
+		return nil, fmt.Errorf("%w: chunk: %w", delta.ErrMalformed, err)
+	}
+	r := reader{b: plain}
+	c := new(Chunk)
+	for n := r.count(32+16+32+1, maxChunkEntries); n > 0; n-- {
+		var l ChunkLane
+		copy(l.Key.Author[:], r.take(32))
+		copy(l.Key.Incarnation[:], r.take(16))
+		copy(l.Prev[:], r.take(32))
+		l.Sig = r.bytes()
+		c.Lanes = append(c.Lanes, l)
+	}
+	c.readRuns(&r)
+	var last clock.Timestamp
+	for i := range c.Entries {
+		v, k := binary.Varint(r.b)
+		if k <= 0 {
+			r.fail("time")
+			break
+		}
+		r.b = r.b[k:]
+		last += clock.Timestamp(v)
+		c.Entries[i].Time = last
+	}
+	sizes := make([]int, len(c.Entries))
+	for i := range sizes {
+		n := r.uint()
+		if n > delta.MaxEntryBytes {
+			r.fail("entry too large")
+		}
+		sizes[i] = int(n)
+	}
+	for i, n := range sizes {
+		if r.err != nil {
+			break
+		}
+		c.Entries[i].Raw = r.take(n)
+	}
+	if err := r.end(); err != nil {
+		return nil, fmt.Errorf("chunk: %w", err)
+	}
+	return c, nil
+}
+
+func (c *Chunk) readRuns(r *reader) {
+	next := make([]uint64, len(c.Lanes))
+	for n := r.count(3, maxChunkEntries); n > 0 && r.err == nil; n-- {
+		run := chunkRun{r.uint(), r.uint(), r.uint()}
+		// Every entry takes at least two more bytes.
+		if r.err != nil || run.lane >= uint64(len(c.Lanes)) || run.first == 0 || run.count == 0 ||
+			run.count > uint64(len(r.b)/2) || uint64(len(c.Entries))+run.count > maxChunkEntries ||
+			run.first+run.count < run.first ||
+			next[run.lane] != 0 && next[run.lane] != run.first {
+			r.fail("run")
+			return
+		}
+		next[run.lane] = run.first + run.count
+		for i := range run.count {
+			c.Entries = append(c.Entries, ChunkEntry{Lane: int(run.lane), Seq: run.first + i})
+		}
+	}
+	for _, n := range next {
+		if n == 0 {
+			r.fail("lane without a run")
+		}
+	}
+}
+
+// A Fork is evidence, not yet a proof, that a lane forked at or below a seq.
+type ForkError struct{ ID clock.EntryID }
+
+// Error implements error.
+func (e *ForkError) Error() string { return fmt.Sprintf("lane forked at or below %v", e.ID) }
+
+// Open checks a chunk's chains and signatures against what the log holds and
+// returns its entries, those already held left out. A chunk is good as a whole
+// or not at all.
+func (c *Chunk) Open(log *oplog.Log) ([]*delta.Entry, error) {
+	space := log.Space()
+	ids := make([]clock.LaneID, len(c.Lanes))
+	last := make([]delta.Header, len(c.Lanes))
+	for i := range c.Lanes {
+		ids[i] = c.Lanes[i].Key.ID(space)
+	}
+	out := make([]*delta.Entry, 0, len(c.Entries))
+	for i := range c.Entries {
+		x := &c.Entries[i]
+		id := clock.EntryID{Lane: ids[x.Lane], Seq: x.Seq}
+		h := delta.Header{Space: space, Lane: id.Lane, Seq: id.Seq, Time: x.Time, Body: hashBody(x.Raw)}
+		if prev := &last[x.Lane]; prev.Seq != 0 {
+			h.Prev = delta.HashHeader(prev)
+		} else {
+			h.Prev = c.Lanes[x.Lane].Prev
+			if err := checkStart(log, id, h.Prev); err != nil {
+				return nil, err
+			}
+		}
+		last[x.Lane] = h
+		held := log.Vector().Head(id.Lane)
+		if id.Seq <= held.Seq {
+			if id.Seq == held.Seq && delta.HashHeader(&h) != held.Hash {
+				return nil, &ForkError{id}
+			}
+			continue
+		}
+		body, err := delta.ParseBody(x.Raw, id)
+		if err != nil {
+			return nil, fmt.Errorf("entry %v: %w", id, err)
+		}
+		out = append(out, &delta.Entry{Header: h, Raw: x.Raw, Body: body})
+	}
+	if err := c.verify(log, last); err != nil {
+		return nil, err
+	}
+	c.finish(out, ids, last)
+	return out, nil
+}
+
+// checkStart checks that a lane's first entry in a chunk continues what is held.
+func checkStart(log *oplog.Log, id clock.EntryID, prev clock.Hash) error {
+	held, err := log.HashAt(clock.EntryID{Lane: id.Lane, Seq: id.Seq - 1})
+	if errors.Is(err, oplog.ErrNotFound) {
+		return fmt.Errorf("%w: chunk begins at %v, after a gap", errGap, id)
+	}
+	if err != nil {
+		return err
+	}
+	if held != prev {
+		return &ForkError{clock.EntryID{Lane: id.Lane, Seq: id.Seq - 1}}
+	}
+	return nil
+}
+
+// errGap reports a chunk that does not fit what is held any more: what it was
+// asked against has changed.
+var errGap = errors.New("gossip: chunk does not fit")
+
+// verify checks the one signature of each lane.
+func (c *Chunk) verify(log *oplog.Log, last []delta.Header) error {
+	for i := range c.Lanes {
+		l := &c.Lanes[i]
+		if len(l.Sig) == 0 && log.Vouched(last[i].ID(), delta.HashHeader(&last[i])) {
+			continue
+		}
+		if err := delta.Verify(l.Key, &last[i], l.Sig); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// finish sets the entries' hashes, which the chain has computed but for the
+// last of each lane, and gives those last their signatures.
+func (c *Chunk) finish(out []*delta.Entry, ids []clock.LaneID, last []delta.Header) {
+	next := make(map[clock.LaneID]*delta.Entry, len(ids))
+	for i := len(out) - 1; i >= 0; i-- {
+		e := out[i]
+		if n := next[e.Lane]; n != nil {
+			e.Hash = n.Prev
+		} else {
+			e.Hash = delta.HashHeader(&e.Header)
+		}
+		next[e.Lane] = e
+	}
+	sigs := make(map[clock.EntryID][]byte, len(ids))
+	for i := range c.Lanes {
+		if len(c.Lanes[i].Sig) > 0 {
+			sigs[last[i].ID()] = append([]byte(nil), c.Lanes[i].Sig...)
+		}
+	}
+	for _, e := range out {
+		if sig, ok := sigs[e.ID()]; ok {
+			e.Sig = sig
+		}
+	}
+}
+
+// encoder and decoder are made once: a zstd coder is large, stateless between
+// calls, and safe for concurrent EncodeAll and DecodeAll.
+var (
+	encoder = sync.OnceValue(func() *zstd.Encoder {
+		e, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(2), zstd.WithEncoderLevel(zstd.SpeedDefault),
+			zstd.WithWindowSize(1<<20), zstd.WithLowerEncoderMem(true), zstd.WithSingleSegment(true))
+		if err != nil {
+			panic(fmt.Sprintf("gossip: make a zstd encoder: %v", err)) // constant options
+		}
+		return e
+	})
+	decoder = sync.OnceValue(func() *zstd.Decoder {
+		d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(2), zstd.WithDecoderMaxMemory(maxChunkPlain))
+		if err != nil {
+			panic(fmt.Sprintf("gossip: make a zstd decoder: %v", err)) // constant options
+		}
+		return d
+	})
+)

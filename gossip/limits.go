@@ -1,0 +1,68 @@
+package gossip
+
+const (
+	// MaxMessageBytes bounds one message of the sync protocol: a chunk of the
+	// largest size with one entry of the largest size on top.
+	MaxMessageBytes = 6 << 20
+
+	// chunkTargetBytes is where a chunk ends if it may: enough to spread the
+	// cost of a commit, little enough to stay far below memory limits.
+	chunkTargetBytes = 512 << 10
+
+	// chunkMaxBytes bounds the entries between two signatures of a lane.
+	chunkMaxBytes = 4 << 20
+
+	// maxChunkEntries bounds the entries of one chunk whatever their size.
+	maxChunkEntries = 64 << 10
+
+	// chunkWindow is how many chunks may be on their way to one peer.
+	chunkWindow = 4
+
+	// maxRatio bounds how far compressed chunk data may blow up: zstd reaches
+	// a few hundred on honest, repetitive entries.
+	maxRatio = 4096
+
+	// maxAddrs and maxAddrBytes bound the addresses in one message.
+	maxAddrs     = 256
+	maxAddrBytes = 512
+
+	// maxBuckets and maxMarks bound the join of two states: a bucket holds some
+	// 4,096 survivors, and more than 2^16 buckets are never made.
+	maxBuckets      = 1 << 16
+	bucketSurvivors = 4096
+	maxMarks        = 1 << 18
+
+	// maxProofsTold bounds the proofs remembered per session.
+	maxRemembered = 256
+
+	// headsPerPage is how many lanes one page of a vector carries.
+	headsPerPage = 4096
+
+	// MaxPublishBytes is the size up to which entries are put together in one
+	// gossip message.
+	MaxPublishBytes = 256 << 10
+)
+
+// Times of the protocol, in milliseconds of the caller's clock.
+const (
+	// rootSoonMillis is how long after a change a peer is told the new root.
+	// Gossip spreads the change itself at once; this finds what it lost.
+	rootSoonMillis = 500
+
+	// rootIdleMillis is how often a peer is asked when nothing changes.
+	rootIdleMillis = 10_000
+
+	// gapMillis is how long an entry may wait for its causes before peers are
+	// asked for them.
+	gapMillis = 200
+
+	// lackMillis is how long a small lack may be gossip still on its way.
+	lackMillis = 150
+
+	// fewEntries is what lackMillis is granted for; more is a gap for sure.
+	fewEntries = 64
+
+	// stallMillis is how long a pull may bring nothing before another peer is
+	// asked.
+	stallMillis = 10_000
+)

@@ -1,0 +1,484 @@
+// Package gossip decides who is told what: what to announce, what to ask for,
+// what to send. It is a pure state machine. Calls bring in what happened and
+// the time; effects, collected until Effects takes them, say what is to be
+// done. It has no sockets, goroutines or timers.
+//
+// # Protocol
+//
+// Two replicas talk over a Session, an ordered reliable stream of messages in
+// each direction. The first message each way is hello. Then a ladder, each rung
+// taken only where the one before shows a difference:
+//
+//  1. root: a digest of the vector and one of the state. Equal: done.
+//  2. have: the lanes whose heads changed since the vector that the peer is
+//     known to know, else (need-full) all of them.
+//  3. pull: the side that lacks entries asks, the other streams chunks in its
+//     own order of application, which extends causality, a window at a time.
+//  4. equal roots and unequal digests, where a lane was forked and closed:
+//     join, the intersection of two states at equal vectors.
+//
+// Heads that contradict each other show a fork; hash asks halve the range until
+// the first differing entry is found, and the two signed chains from there are
+// the proof that closes the lane everywhere.
+//
+// At most one pull runs at a time: what one peer sends, another need not. New
+// entries do not come this way but by publication; this repairs what that lost.
+package gossip
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+
+	"github.com/rhizome-p2p/rhizome/clock"
+	"github.com/rhizome-p2p/rhizome/delta"
+	"github.com/rhizome-p2p/rhizome/digest"
+	"github.com/rhizome-p2p/rhizome/oplog"
+)
+
+// A SessionID names a session for as long as it lasts.
+type SessionID uint64
+
+// A Replica is what the machine must know of the replica it speaks for.
+type Replica interface {
+	// Digest is the digest of the state.
+	Digest() digest.Sum
+	// Owns reports whether the replica is writing to the lane.
+	Owns(clock.LaneID) bool
+	// Buckets and Bucket digest the state for a join: a survivor is in the
+	// bucket that its sum says.
+	Buckets(n uint64) ([]uint64, error)
+	Bucket(n, i uint64) ([]Mark, error)
+	// Survivors counts the state.
+	Survivors() uint64
+}
+
+// An Effect is one thing to be done. They are to be done in order, and only
+// when all that the replica wrote before is durable.
+type Effect interface{ effect() }
+
+// The effects.
+type (
+	// Send hands a message to a session.
+	Send struct {
+		To      SessionID
+		Message []byte
+	}
+	// Drop ends a session. Reason says what the peer did; Penalize that it was
+	// against the protocol.
+	Drop struct {
+		Session  SessionID
+		Reason   error
+		Penalize bool
+	}
+	// Learn says where peers listen.
+	Learn struct{ Addrs []string }
+	// Raise tells a person.
+	Raise struct{ Kind, Text, Hint string }
+)
+
+func (Send) effect()  {}
+func (Drop) effect()  {}
+func (Learn) effect() {}
+func (Raise) effect() {}
+
+// A Task is what a message asks the replica to do with its log or state; the
+// machine itself changes neither.
+type Task interface{ task() }
+
+// The tasks.
+type (
+	// Admit asks to admit a chunk. The outcome goes to Machine.Admitted.
+	Admit struct {
+		From  SessionID
+		Chunk *Chunk
+	}
+	// CloseLane asks to close a lane by a proof that is not yet verified. The
+	// outcome goes to Machine.ProofTaken.
+	CloseLane struct {
+		From  SessionID
+		Proof *oplog.Proof
+	}
+	// Retire says that a peer holds more of a lane that this replica writes to:
+	// it must go on in a new incarnation.
+	Retire struct{ Lane clock.LaneID }
+	// Intersect asks to remove from one bucket of the state the survivors that
+	// the peer, at an equal root, does not have.
+	Intersect struct {
+		Count, Bucket uint64
+		Theirs        []Mark
+	}
+)
+
+func (Admit) task()     {}
+func (CloseLane) task() {}
+func (Retire) task()    {}
+func (Intersect) task() {}
+
+// Config says how a machine stands in the world.
+type Config struct {
+	// Instance is random for each process; it tells two processes with one
+	// identity apart.
+	Instance [16]byte
+	// Node is the own transport identity.
+	Node string
+	// Rand spreads periodic messages; it is seeded by whoever drives.
+	Rand *rand.Rand
+}
+
+// A Machine is the protocol of one replica with all its peers. It has one
+// owner.
+type Machine struct {
+	cfg      Config
+	log      *oplog.Log
+	replica  Replica
+	sessions map[SessionID]*session
+
+	// addrs are the own listen addresses, told in hello.
+	addrs []string
+
+	// memory holds what was agreed with peers whose sessions ended, by
+	// instance, so that the next session begins where the last one stopped.
+	memory map[[16]byte]*agreed
+
+	// pulling is the session that a pull runs on, 0 for none.
+	pulling SessionID
+	pullID  uint64
+
+	// gapSince is when entries began to wait for causes, 0 while none does.
+	gapSince int64
+
+	now     int64
+	effects []Effect
+}
+
+// agreed is what two replicas know of each other's vectors.
+type agreed struct{ theirs, told clock.Vector }
+
+// session is the state of one stream.
+type session struct {
+	id       SessionID
+	node     string
+	addr     string
+	addrs    []string // where it says it listens
+	instance [16]byte
+	greeted  bool
+	outbound bool
+
+	// theirs is the peer's vector as it told us; told is ours as we told it.
+	// Both are exact at the moment of the last complete have each way.
+	agreed
+	skipHave bool // pages of a have whose base we did not know
+
+	root, digest digest.Sum // as last told by the peer
+	rooted       bool
+	synced       bool // roots and digests were equal at the last comparison
+	wasSynced    bool // roots were equal at some comparison
+	nonce        uint64
+	lastSeen     int64
+	rootSent     digest.Sum
+	rootAt       int64 // when we last sent a root
+	lackSince    int64
+
+	proofsTold map[clock.LaneID]uint64
+	pull       *pull
+	serve      *serve
+	probe      *probe
+	joinedRoot digest.Sum // the root at which a join was last begun
+	alarmed    bool
+}
+
+// pull is our request for entries on a session.
+type pull struct {
+	id         uint64
+	progressAt int64
+}
+
+// New returns a machine for a replica's log.
+func New(cfg Config, log *oplog.Log, r Replica) *Machine {
+	return &Machine{
+		cfg: cfg, log: log, replica: r,
+		sessions: make(map[SessionID]*session),
+		memory:   make(map[[16]byte]*agreed),
+	}
+}
+
+// Effects returns what is to be done since the last call.
+func (m *Machine) Effects() []Effect {
+	e := m.effects
+	m.effects = nil
+	return e
+}
+
+func (m *Machine) send(s *session, b []byte) {
+	m.effects = append(m.effects, Send{s.id, b})
+}
+
+func (m *Machine) drop(s *session, reason error, penalize bool) {
+	m.effects = append(m.effects, Drop{s.id, reason, penalize})
+}
+
+func (m *Machine) raise(kind, hint, format string, args ...any) {
+	m.effects = append(m.effects, Raise{Kind: kind, Text: fmt.Sprintf(format, args...), Hint: hint})
+}
+
+// SetAddrs says where this replica listens.
+func (m *Machine) SetAddrs(addrs []string) { m.addrs = slices.Clone(addrs) }
+
+// Opened tells that a session to a peer stands.
+func (m *Machine) Opened(now int64, id SessionID, node, addr string, outbound bool) {
+	m.now = now
+	s := &session{id: id, node: node, addr: addr, outbound: outbound, lastSeen: now, proofsTold: make(map[clock.LaneID]uint64)}
+	m.sessions[id] = s
+	h := hello{Protocol: Protocol, Instance: m.cfg.Instance, Addrs: m.addrs}
+	m.send(s, h.append())
+	m.sendRoot(s, 0, true)
+}
+
+// Closed tells that a session has ended.
+func (m *Machine) Closed(now int64, id SessionID) {
+	m.now = now
+	s := m.sessions[id]
+	if s == nil {
+		return
+	}
+	delete(m.sessions, id)
+	if s.greeted {
+		if len(m.memory) >= maxRemembered {
+			clear(m.memory) // costs a full vector on the next reconnects, no more
+		}
+		m.memory[s.instance] = &s.agreed
+	}
+	if m.pulling == id {
+		m.pulling = 0
+		m.pullNext()
+	}
+}
+
+// ordered returns the sessions in the order of their ids.
+func (m *Machine) ordered() []*session {
+	out := make([]*session, 0, len(m.sessions))
+	for _, s := range m.sessions {
+		out = append(out, s)
+	}
+	slices.SortFunc(out, func(a, b *session) int { return int(int64(a.id) - int64(b.id)) })
+	return out
+}
+
+// Receive takes in a message. It returns what the replica is to do about it.
+func (m *Machine) Receive(now int64, id SessionID, b []byte) []Task {
+	m.now = now
+	s := m.sessions[id]
+	if s == nil {
+		return nil // a message that was on its way when the session ended
+	}
+	s.lastSeen = now
+	tasks, err := m.receive(s, b)
+	if err != nil {
+		m.drop(s, err, errors.Is(err, delta.ErrMalformed))
+		return nil
+	}
+	return tasks
+}
+
+func (m *Machine) receive(s *session, b []byte) ([]Task, error) {
+	if len(b) == 0 {
+		return nil, fmt.Errorf("%w: empty message", delta.ErrMalformed)
+	}
+	k := kind(b[0])
+	if !s.greeted && k != kindHello {
+		return nil, fmt.Errorf("%w: %v before hello", delta.ErrMalformed, k)
+	}
+	r := &reader{b: b[1:]}
+	tasks, err := m.dispatch(s, k, r)
+	if err == nil {
+		err = r.end()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%v message: %w", k, err)
+	}
+	return tasks, nil
+}
+
+func (m *Machine) dispatch(s *session, k kind, r *reader) ([]Task, error) {
+	switch k {
+	case kindHello:
+		if h := r.hello(); r.err == nil {
+			return nil, m.onHello(s, &h)
+		}
+	case kindRoot:
+		if x := r.root(); r.err == nil {
+			return nil, m.onRoot(s, &x)
+		}
+	case kindHave:
+		if h := r.have(); r.err == nil {
+			return m.onHave(s, &h)
+		}
+	case kindNeedFull:
+		s.told = clock.Vector{}
+		m.sendHave(s, true)
+	case kindPull:
+		if id := r.uint(); r.err == nil {
+			return nil, m.onPull(s, id)
+		}
+	case kindCredit:
+		if id := r.uint(); r.err == nil {
+			return nil, m.onCredit(s, id)
+		}
+	case kindChunk:
+		id := r.uint()
+		return m.onChunk(s, id, r)
+	case kindEnd:
+		if id := r.uint(); r.err == nil {
+			m.onEnd(s, id)
+		}
+	case kindAddrs:
+		if a := r.texts(maxAddrs); r.err == nil {
+			m.effects = append(m.effects, Learn{a})
+		}
+	case kindTwin:
+		m.raiseTwin("peer " + s.node + " sees it")
+	case kindHashAsk, kindHash, kindChainAsk, kindChain, kindProof:
+		return m.dispatchFork(s, k, r)
+	case kindJoin, kindJoinHave:
+		return m.dispatchJoin(s, k, r)
+	default:
+		return nil, fmt.Errorf("%w: unknown message", delta.ErrMalformed)
+	}
+	return nil, r.err
+}
+
+func (m *Machine) onHello(s *session, h *hello) error {
+	if s.greeted {
+		return fmt.Errorf("%w: second hello", delta.ErrMalformed)
+	}
+	if h.Protocol != Protocol {
+		return fmt.Errorf("peer speaks protocol %d, this program %d", h.Protocol, Protocol)
+	}
+	s.greeted, s.instance, s.addrs = true, h.Instance, h.Addrs
+	if a := m.memory[h.Instance]; a != nil {
+		s.agreed = *a
+		delete(m.memory, h.Instance)
+	}
+	m.effects = append(m.effects, Learn{h.Addrs})
+	m.checkTwins(s)
+	m.spreadAddrs(s)
+	return nil
+}
+
+// checkTwins looks for two processes with one identity.
+func (m *Machine) checkTwins(s *session) {
+	for _, o := range m.ordered() {
+		if o != s && o.greeted && o.node == s.node && o.instance != s.instance {
+			m.raise("twin", "run `rhizome id rotate` on one of the two hosts",
+				"two processes use the identity of peer %s", s.node)
+			m.send(o, []byte{byte(kindTwin)})
+			m.send(s, []byte{byte(kindTwin)})
+		}
+	}
+}
+
+// Twin tells that another process with this replica's own identity was met.
+func (m *Machine) Twin(addr string) { m.raiseTwin("met at " + addr) }
+
+func (m *Machine) raiseTwin(how string) {
+	m.raise("twin", "a repo was copied: run `rhizome id rotate` on one of the two hosts",
+		"another process uses this node's identity (%s)", how)
+}
+
+// spreadAddrs tells a new peer of the others, and the others of it, so that
+// whoever joins through one node reaches all.
+func (m *Machine) spreadAddrs(s *session) {
+	var known []string
+	for _, o := range m.ordered() {
+		if o == s || !o.greeted || o.node == s.node {
+			continue
+		}
+		if len(known)+len(o.addrs) <= maxAddrs {
+			known = append(known, o.addrs...)
+		}
+		if len(s.addrs) > 0 {
+			m.send(o, appendTexts([]byte{byte(kindAddrs)}, s.addrs))
+		}
+	}
+	if len(known) > 0 {
+		m.send(s, appendTexts([]byte{byte(kindAddrs)}, known))
+	}
+}
+
+// Tick does what is due. It is to be called a few times a second.
+func (m *Machine) Tick(now int64) {
+	m.now = now
+	if m.log.Pending.Len() == 0 {
+		m.gapSince = 0
+	} else if m.gapSince == 0 {
+		m.gapSince = now
+	}
+	gap := m.gapSince > 0 && now-m.gapSince >= gapMillis
+	if gap {
+		m.gapSince = now
+	}
+	mine := m.log.Root()
+	for _, s := range m.ordered() {
+		if !s.greeted {
+			continue
+		}
+		idle := now-s.rootAt >= rootIdleMillis+int64(m.cfg.Rand.Uint64N(rootIdleMillis/4))
+		changed := s.rootSent != mine && now-s.rootAt >= rootSoonMillis+int64(m.cfg.Rand.Uint64N(rootSoonMillis/2))
+		if gap || idle || changed {
+			m.sendRoot(s, 0, true)
+		}
+	}
+	m.checkStall()
+	m.pullNext()
+}
+
+// Ask sends every peer a root whose answer, echoing the nonce, shows how it
+// stands now. Fresh counts the answers.
+func (m *Machine) Ask(now int64, nonce uint64) {
+	m.now = now
+	for _, s := range m.ordered() {
+		if s.greeted {
+			m.sendRoot(s, nonce, true)
+		}
+	}
+}
+
+// Fresh reports whether every session has answered the nonce.
+func (m *Machine) Fresh(nonce uint64) bool {
+	for _, s := range m.sessions {
+		if s.nonce < nonce {
+			return false
+		}
+	}
+	return true
+}
+
+// A PeerState is how one session stands.
+type PeerState struct {
+	Session       SessionID
+	Node, Addr    string
+	Addrs         []string
+	Converged     bool
+	MissingHere   uint64
+	MissingThere  uint64
+	LastSeenMilli int64
+}
+
+// Peers returns how the sessions stand.
+func (m *Machine) Peers() []PeerState {
+	var out []PeerState
+	for _, s := range m.ordered() {
+		p := PeerState{
+			Session: s.id, Node: s.node, Addr: s.addr, Addrs: s.addrs, LastSeenMilli: s.lastSeen,
+			Converged: s.rooted && s.root == m.log.Root() && s.digest == m.replica.Digest(),
+		}
+		if !p.Converged {
+			p.MissingHere = m.lacking(s)
+			p.MissingThere = s.theirs.Missing(m.log.Vector())
+		}
+		out = append(out, p)
+	}
+	return out
+}
