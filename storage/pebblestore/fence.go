@@ -148,7 +148,7 @@ type fencedFile struct {
 }
 
 func (f *fencedFile) Write(p []byte) (int, error) {
-	if err := whole(len(p))(f.File.Write(p)); err != nil { return 0, err }
+	f.fence.do("write", f.name, func() error { return whole(len(p))(f.File.Write(p)) })
 	return len(p), nil
 }
 
