@@ -40,3 +40,6 @@ func (s *Store) numbered(kind byte, id clock.EntryID) ([]byte, bool) {
 	}
 	return s.entryKey(kind, n, id.Seq), true
 }
+
+// Prefix returns the prefix of the space's keys.
+func (s *Store) Prefix() []byte { return s.prefix }
