@@ -3,6 +3,7 @@ package merge
 import (
 	"bytes"
 	"errors"
+	"strings"
 
 	"github.com/rhizome-p2p/rhizome/delta"
 )
@@ -17,7 +18,7 @@ import (
 
 func appendName(b []byte, s string) []byte {
 	for {
-		i := bytes.IndexByte([]byte(s), 0)
+		i := strings.IndexByte(s, 0)
 		if i < 0 {
 			break
 		}
@@ -30,10 +31,23 @@ func appendName(b []byte, s string) []byte {
 // AppendPrefix appends the prefix of all rows at and below a path.
 func AppendPrefix(b []byte, entity string, p delta.Path) []byte {
 	b = appendName(b, entity)
-	for _, s := range p.Segments() {
-		b = appendName(b, s)
+	for len(p) > 0 {
+		n := 1 + strings.IndexByte(string(p[1:]), '/')
+		if n == 0 {
+			n = len(p)
+		}
+		b = appendName(b, segment(p[:n]))
+		p = p[n:]
 	}
 	return b
+}
+
+// segment returns the name in a path of one segment.
+func segment(p delta.Path) string {
+	if strings.IndexByte(string(p), '~') < 0 {
+		return string(p[1:])
+	}
+	return p.Segments()[0]
 }
 
 // AppendExact appends the prefix of all rows exactly at a path.

@@ -208,7 +208,7 @@ func (t *tree) fold(at delta.Path, props []Property) (any, *Survivor) {
 			n++
 		}
 		value, s := t.fold(child, props[:n])
-		object[child[len(at):].Segments()[0]] = value
+		object[segment(child[len(at):])] = value
 		if newest == nil || s.newer(newest) {
 			newest = s
 		}
