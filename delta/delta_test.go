@@ -303,6 +303,10 @@ func TestBuild(t *testing.T) {
 			t.Errorf("%s: %+v", name, e)
 		}
 	}
+	other := AppendBody(nil, s.Lane, &Body{})
+	if _, err := ParseEntry(e.Header, other, nil); !errors.Is(err, ErrMalformed) || !strings.Contains(err.Error(), "hash") {
+		t.Errorf("a good body that is not the header's: %v", err)
+	}
 	bad := slices.Clone(e.Raw)
 	bad[0]++
 	if _, err := ParseEntry(e.Header, bad, nil); !errors.Is(err, ErrMalformed) {

@@ -148,11 +148,15 @@ func TestVerify(t *testing.T) {
 			t.Errorf("%s: %v", c.name, err)
 		}
 	}
+	s, k := testSigner()
+	if err := Verify(k, &Header{Space: s.Space, Lane: s.Lane}, make([]byte, 63)); !strings.Contains(err.Error(), "63 bytes, want 64") {
+		t.Error(err)
+	}
 	m := mixedOrder()
 	if ed25519.Verify(m.key.Author[:], AppendHeader(nil, &m.head), m.sig) {
 		t.Error("the mixed-order case does not tell the rules apart")
 	}
-	if _, k := testSigner(); k.Author.String() != hex.EncodeToString(k.Author[:]) {
+	if k.Author.String() != hex.EncodeToString(k.Author[:]) {
 		t.Error(k.Author)
 	} else if text, err := k.Author.MarshalText(); err != nil || string(text) != k.Author.String() {
 		t.Error(string(text), err)
