@@ -47,6 +47,10 @@ type readiness struct {
 	outbound bool // our stream to it is open
 	joined   int  // how many of our topics it has joined
 	waiters  []chan struct{}
+
+	// backlog estimates the bytes that pubsub holds for the peer, never above
+	// what they are.
+	backlog int
 }
 
 func (r *readiness) ok() bool { return r.outbound && r.joined > 0 }
@@ -65,7 +69,7 @@ func newGossip(h *Host) (*gossip, error) {
 	params.HistoryLength = historyBeats
 	params.HistoryGossip = gossipBeats
 	var err error
-	g.pubsub, err = pubsub.NewGossipSub(h.ctx, h.net,
+	g.pubsub, err = pubsub.NewGossipSub(h.ctx, &meteredHost{Host: h.net, g: g},
 		pubsub.WithGossipSubParams(params),
 		pubsub.WithFloodPublish(true),
 		pubsub.WithMessageSignaturePolicy(pubsub.StrictNoSign),

@@ -219,31 +219,70 @@ func TestGossipBudget(t *testing.T) {
 // A handler that does not take messages loses the ones beyond the bound, which
 // are counted; the rest of the host goes on.
 func TestGossipSlowHandler(t *testing.T) {
-	const size = 1 << 20
 	release := make(chan struct{})
-	var taken atomic.Int64
+	entered := make(chan message, 8)
 	a := start(t, nil)
-	b := start(t, func(_ *Config, i *inbox) {
-		i.onGossip = func(message) { taken.Add(1); <-release }
-	})
+	b := start(t, func(_ *Config, i *inbox) { i.onGossip = func(m message) { entered <- m; <-release } })
 	ab, _ := connect(t, a, b)
-	n := 0
-	for b.Dropped().Inbox == 0 {
-		msg := make([]byte, size)
-		msg[0], msg[1] = byte(n), byte(n>>8)
-		if err := a.Publish(testTopic, msg); err == nil {
-			n++
-		} else if !errors.Is(err, ErrCongested) {
-			t.Fatal(err)
-		}
+	publish(t, a, "first")
+	next(t, "message", entered)
+	put := func(data string) {
+		b.Host.gossip.enqueue(gossiped{testTopic, a.id, data, inboxBytes / 2})
+	}
+	put("fits")
+	put("fits too")
+	if d := b.Dropped(); d != (Dropped{}) {
+		t.Errorf("dropped %+v", d)
+	}
+	put("too much")
+	if d := b.Dropped(); d != (Dropped{Inbox: 1}) {
+		t.Errorf("dropped %+v", d)
 	}
 	ab.Send([]byte("frames still pass"))
 	next(t, "frame", b.received)
 	close(release)
-	t.Cleanup(func() { t.Log(n, taken.Load(), a.Dropped(), b.Dropped()) })
-	eventually(t, "what was queued is handed over", func() bool {
-		return uint64(taken.Load())+b.Dropped().Inbox+b.Dropped().Validate >= uint64(n)
-	})
+	for _, want := range []string{"fits", "fits too"} {
+		if m := next(t, "message", entered); m.data != want {
+			t.Errorf("got %q, want %q", m.data, want)
+		}
+	}
+	put("room again")
+	next(t, "message", entered)
+}
+
+// A peer that does not take its gossip is disconnected before it costs too much
+// memory, and is there again afterwards.
+func TestGossipBacklog(t *testing.T) {
+	a, b := start(t, nil), start(t, nil)
+	connect(t, a, b)
+	publish(t, a, "written")
+	heard(t, b, a, "written")
+	backlog := func() int {
+		g := a.Host.gossip
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if r := g.ready[b.id]; r != nil {
+			return r.backlog
+		}
+		return 0
+	}
+	eventually(t, "nothing waits", func() bool { return backlog() == 0 })
+	a.Host.gossip.queued(b.id, maxBacklogBytes)
+	if n := backlog(); n != maxBacklogBytes {
+		t.Errorf("%d bytes wait", n)
+	}
+	none(t, "end", a.ended)
+	publish(t, a, "one byte more")
+	next(t, "end", a.ended)
+	next(t, "end", b.ended)
+	next(t, "new session", a.opened)
+	next(t, "new session", b.opened)
+	if n := backlog(); n != 0 {
+		t.Errorf("%d bytes wait for a new connection", n)
+	}
+	publish(t, a, "on we go")
+	for next(t, "message", b.heard).data != "on we go" {
+	}
 }
 
 // The id of a message is that of its topic and content.

@@ -70,6 +70,10 @@ const (
 	outboundMessages = 8192
 	validateMessages = 8192
 
+	// maxBacklogBytes of gossip wait for one peer; it is enforced by ending the
+	// connection, after which the peer catches up over the sync stream.
+	maxBacklogBytes = 64 << 20
+
 	// inboxMessages and inboxBytes bound what waits for Handler.Gossiped.
 	inboxMessages = 16384
 	inboxBytes    = 64 << 20

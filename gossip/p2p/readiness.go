@@ -136,13 +136,21 @@ func (t *tracer) OnNewOutboundStream(id peer.ID, _ protocol.ID) {
 }
 
 func (t *tracer) OnClosedOutboundStream(id peer.ID) {
-	t.g.update(id, func(r *readiness) { r.outbound = false })
+	t.g.update(id, func(r *readiness) { r.outbound, r.backlog = false, 0 })
 }
 
 func (t *tracer) RejectMessage(_ *pubsub.Message, reason string) {
 	if reason == pubsub.RejectValidationQueueFull || reason == pubsub.RejectValidationThrottled {
 		t.g.dropped(&t.g.drops.validate)
 	}
+}
+
+func (t *tracer) SendRPC(rpc *pubsub.RPC, id peer.ID) {
+	n := 0
+	for _, m := range rpc.GetPublish() {
+		n += len(m.GetData())
+	}
+	t.g.queued(id, n)
 }
 
 func (t *tracer) DropRPC(rpc *pubsub.RPC, _ peer.ID) {
@@ -160,5 +168,4 @@ func (t *tracer) DeliverMessage(*pubsub.Message)       {}
 func (t *tracer) DuplicateMessage(*pubsub.Message)     {}
 func (t *tracer) ThrottlePeer(peer.ID)                 {}
 func (t *tracer) RecvRPC(*pubsub.RPC)                  {}
-func (t *tracer) SendRPC(*pubsub.RPC, peer.ID)         {}
 func (t *tracer) UndeliverableMessage(*pubsub.Message) {}
