@@ -67,6 +67,8 @@ type Op struct {
 	// SkipEqual makes a put write only the leaves that do not already hold
 	// exactly this one value.
 	SkipEqual bool
+	// WantETag asks for the key's ETag after the operation. It costs a read.
+	WantETag bool
 }
 
 // AbsentETag is the ETag of a key that holds nothing.
@@ -83,8 +85,8 @@ type Receipt struct {
 	// Skipped says, for an undo, which keys were left alone because they
 	// changed since.
 	Skipped []string
-	// ETags are those of the keys of the transaction's operations after it, in
-	// the order of the operations.
+	// ETags are those of the operations' keys after each, in their order; empty
+	// where the operation did not ask.
 	ETags []string
 }
 

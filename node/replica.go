@@ -1,0 +1,385 @@
+// Package node composes the core into a replica and drives it.
+//
+// A Replica is the pure composition of log, merge kernel and protocol over a
+// storage.DB: calls bring in what happened and the wall time, and each returns
+// a Step that says what to do once what it wrote is durable. It has no
+// goroutine, timer, clock or global randomness, so that the simulator and
+// production run the same one.
+//
+// A Node is the driver: it owns a Replica on one goroutine, gives it real time,
+// transport and disk, groups concurrent writes into one entry, and lets a
+// Step's effects out only when its commit is durable. Reads do not touch that
+// goroutine; they work on storage snapshots.
+//
+// # Keys
+//
+// Behind the space's prefix, besides those of package oplog:
+//
+//	's' | row key                              ->  survivors (merge.AppendRow)
+//	'r' | name(target) | row key               ->  nothing: the row refers to the target
+//	'd' | row key | dot                        ->  killer, dead survivor
+//	'k' | scope's length (2) | scope | killer  ->  kept kill
+//	'm'                                        ->  digest, survivors, clock
+package node
+
+import (
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+
+	"github.com/rhizome-p2p/rhizome/clock"
+	"github.com/rhizome-p2p/rhizome/delta"
+	"github.com/rhizome-p2p/rhizome/digest"
+	"github.com/rhizome-p2p/rhizome/gossip"
+	"github.com/rhizome-p2p/rhizome/merge"
+	"github.com/rhizome-p2p/rhizome/oplog"
+	"github.com/rhizome-p2p/rhizome/storage"
+)
+
+// A ReplicaConfig says what a replica stands on. All fields but Resume are
+// required.
+type ReplicaConfig struct {
+	DB     storage.DB
+	Prefix []byte // of the space's keys
+	Space  clock.Hash
+	Key    ed25519.PrivateKey // the author's
+	// Random is where incarnations come from; 16 bytes are read for each.
+	Random io.Reader
+	// Spread is used to spread periodic messages.
+	Spread *rand.Rand
+	// Resume is the lane to go on with after a proven clean close; nil opens a
+	// new one at the first write.
+	Resume *Resume
+	// Node and Instance are the transport's identity and this process's.
+	Node     string
+	Instance [16]byte
+}
+
+// A Resume is the lane that a cleanly closed replica wrote, and its head.
+type Resume struct {
+	Key  delta.LaneKey
+	Head clock.Head
+}
+
+// A Replica is one space's log, state and protocol. It has one owner.
+type Replica struct {
+	cfg     ReplicaConfig
+	db      storage.DB
+	log     *oplog.Log
+	state   *state
+	fold    merge.Fold
+	hlc     clock.HLC
+	machine *gossip.Machine
+	author  delta.Author
+
+	// signer writes the current lane; nil until the first write opens one.
+	signer *delta.Signer
+	// lane is the key of the current lane.
+	lane delta.LaneKey
+
+	now   int64
+	batch storage.Batch
+	step  Step
+	// skewed remembers the authors whose clocks raised an alarm.
+	skewed map[delta.Author]bool
+}
+
+// A Step is what a call led to.
+type Step struct {
+	// Commit is nil where nothing was written. All else in the step waits for
+	// it, and for the commits of the steps before.
+	Commit  storage.Commit
+	Effects []gossip.Effect
+	// Publish are messages for the space's topic.
+	Publish [][]byte
+	// Results are those of the requests of a Write, in order.
+	Results []Result
+}
+
+// OpenReplica opens a space in a store.
+func OpenReplica(cfg ReplicaConfig) (*Replica, error) {
+	log, err := oplog.Open(cfg.DB, cfg.Prefix, cfg.Space)
+	if err != nil {
+		return nil, err
+	}
+	r := &Replica{
+		cfg: cfg, db: cfg.DB, log: log,
+		author: delta.Author(cfg.Key.Public().(ed25519.PublicKey)),
+		skewed: make(map[delta.Author]bool),
+	}
+	r.state = newState(cfg.DB, log.Prefix(), log.Lanes, log.Ordinal() == 0)
+	r.fold.State = r.state
+	b, err := cfg.DB.Get(r.state.key(kindMeta, nil))
+	switch {
+	case err == nil:
+		m, err := parseMeta(b)
+		if err != nil {
+			return nil, err
+		}
+		r.fold.Tally = m.tally
+		r.hlc.Observe(m.time, m.time.Millis())
+	case !errors.Is(err, storage.ErrNotFound):
+		return nil, fmt.Errorf("open replica: %w", err)
+	case log.Ordinal() > 0:
+		return nil, fmt.Errorf("open replica: log without state: %w", storage.ErrCorrupt)
+	}
+	r.resume()
+	r.machine = gossip.New(gossip.Config{Instance: cfg.Instance, Node: cfg.Node, Rand: cfg.Spread}, log, r)
+	return r, nil
+}
+
+// resume goes on with the lane of the last clean close, if it is still what it
+// was then.
+func (r *Replica) resume() {
+	p := r.cfg.Resume
+	if p == nil || p.Key.Author != r.author {
+		return
+	}
+	id := p.Key.ID(r.cfg.Space)
+	_, closed := r.log.ClosedAt(id)
+	if key, ok := r.log.Lanes.Key(id); !ok || key != p.Key || closed || r.log.Vector().Head(id) != p.Head {
+		return
+	}
+	r.lane = p.Key
+	r.signer = &delta.Signer{Space: r.cfg.Space, Lane: id, Key: r.cfg.Key}
+}
+
+// Resumable returns what a next process needs to go on with the current lane;
+// nil where none was opened.
+func (r *Replica) Resumable() *Resume {
+	if r.signer == nil {
+		return nil
+	}
+	return &Resume{Key: r.lane, Head: r.log.Vector().Head(r.signer.Lane)}
+}
+
+// Log returns the replica's log, for reading between calls.
+func (r *Replica) Log() *oplog.Log { return r.log }
+
+// Machine returns the replica's protocol, for asking how peers stand.
+func (r *Replica) Machine() *gossip.Machine { return r.machine }
+
+// Digest implements gossip.Replica: the digest of the state.
+func (r *Replica) Digest() digest.Sum { return r.fold.Tally.Digest }
+
+// Survivors implements gossip.Replica.
+func (r *Replica) Survivors() uint64 { return r.fold.Tally.Rows }
+
+// Owns implements gossip.Replica.
+func (r *Replica) Owns(l clock.LaneID) bool { return r.signer != nil && r.signer.Lane == l }
+
+// begin starts a step.
+func (r *Replica) begin(nowMillis int64) {
+	r.now = nowMillis
+	r.step = Step{}
+	r.batch = r.db.NewBatch()
+}
+
+// end makes what the step wrote visible and returns it.
+func (r *Replica) end() (Step, error) {
+	if err := r.apply(); err != nil {
+		return Step{}, err
+	}
+	r.step.Effects = append(r.step.Effects, r.machine.Effects()...)
+	return r.step, nil
+}
+
+// apply makes what was written so far visible, so that the protocol reads it.
+// Commits become durable in order, and so the last one of a step stands for all.
+func (r *Replica) apply() error {
+	r.state.flush(r.batch)
+	r.log.Flush(r.batch)
+	if r.batch.Bytes() == 0 {
+		return nil
+	}
+	m := meta{r.fold.Tally, r.hlc.Last()}
+	r.batch.Set(r.state.key(kindMeta, nil), m.append(nil))
+	c, err := r.db.Apply(r.batch)
+	if err != nil {
+		return fmt.Errorf("commit: %w", err)
+	}
+	r.step.Commit = c
+	r.batch = r.db.NewBatch()
+	return nil
+}
+
+func (r *Replica) raise(kind, text, hint string) {
+	r.step.Effects = append(r.step.Effects, gossip.Raise{Kind: kind, Text: text, Hint: hint})
+}
+
+// admit takes in a verified entry, and with it what waited for it.
+func (r *Replica) admit(e *delta.Entry) (oplog.Verdict, error) {
+	queue := []*delta.Entry{e}
+	var first oplog.Verdict
+	for i := 0; i < len(queue); i++ {
+		e := queue[i]
+		v, missing, err := r.log.Check(e)
+		if err != nil {
+			return v, err
+		}
+		if i == 0 {
+			first = v
+		}
+		switch v {
+		case oplog.Gap:
+			key, _ := r.log.Lanes.Key(e.Lane)
+			r.log.Pending.Add(e, key.Author, missing)
+		case oplog.Ready:
+			if err := r.take(e); err != nil {
+				return v, err
+			}
+			queue = append(queue, r.log.Pending.Release(e.ID())...)
+		case oplog.Forked:
+			if err := r.forked(e); err != nil {
+				return v, err
+			}
+		}
+	}
+	return first, nil
+}
+
+// take appends an admitted entry and folds it.
+func (r *Replica) take(e *delta.Entry) error {
+	if !r.hlc.Observe(e.Time, r.now) {
+		r.skew(e)
+	}
+	if err := r.log.Append(r.batch, e); err != nil {
+		return err
+	}
+	return r.fold.Apply(e)
+}
+
+func (r *Replica) skew(e *delta.Entry) {
+	key, _ := r.log.Lanes.Key(e.Lane)
+	if r.skewed[key.Author] {
+		return
+	}
+	r.skewed[key.Author] = true
+	r.raise("clock-skew", fmt.Sprintf("author %v dates an entry %s, more than 5 minutes ahead of this host's clock",
+		key.Author, e.Time.Time().Format("2006-01-02T15:04:05Z07:00")), "set the clocks of both hosts by NTP")
+}
+
+// forked handles a signed entry that contradicts what is held.
+func (r *Replica) forked(e *delta.Entry) error {
+	if e.Seq > r.log.Vector().Seq(e.Lane) || len(e.Sig) == 0 {
+		r.machine.ProbeAll(r.now) // the fork lies further down: peers know where
+		return nil
+	}
+	p, err := r.log.ProofAgainst(oplog.Chain{Headers: []delta.Header{e.Header}, Sig: e.Sig})
+	if err != nil {
+		r.machine.ProbeAll(r.now)
+		return nil
+	}
+	return r.closeLane(0, p)
+}
+
+// Published takes in verified entries that came by publication.
+func (r *Replica) Published(nowMillis int64, entries []gossip.Published) (Step, error) {
+	r.begin(nowMillis)
+	for i := range entries {
+		r.log.AddLane(entries[i].Key)
+		if _, err := r.admit(entries[i].Entry); err != nil {
+			return Step{}, err
+		}
+	}
+	return r.end()
+}
+
+// Opened tells that a session to a peer stands.
+func (r *Replica) Opened(nowMillis int64, id gossip.SessionID, peer, addr string, outbound bool) (Step, error) {
+	r.begin(nowMillis)
+	r.machine.Opened(nowMillis, id, peer, addr, outbound)
+	return r.end()
+}
+
+// Closed tells that a session has ended.
+func (r *Replica) Closed(nowMillis int64, id gossip.SessionID) (Step, error) {
+	r.begin(nowMillis)
+	r.machine.Closed(nowMillis, id)
+	return r.end()
+}
+
+// Tick does what is due.
+func (r *Replica) Tick(nowMillis int64) (Step, error) {
+	r.begin(nowMillis)
+	if r.log.Pending.Len() > 0 {
+		r.log.Pending.Sweep(r.log.Vector().Covers)
+	}
+	r.machine.Tick(nowMillis)
+	return r.end()
+}
+
+// Ask asks every peer how it stands; Machine().Fresh tells when all answered.
+func (r *Replica) Ask(nowMillis int64, nonce uint64) (Step, error) {
+	r.begin(nowMillis)
+	r.machine.Ask(nowMillis, nonce)
+	return r.end()
+}
+
+// Twin tells that another process with the same identity was met.
+func (r *Replica) Twin(nowMillis int64, addr string) (Step, error) {
+	r.begin(nowMillis)
+	r.machine.Twin(addr)
+	return r.end()
+}
+
+// Receive takes in a message of a session.
+func (r *Replica) Receive(nowMillis int64, id gossip.SessionID, message []byte) (Step, error) {
+	r.begin(nowMillis)
+	for _, t := range r.machine.Receive(nowMillis, id, message) {
+		if err := r.do(t); err != nil {
+			return Step{}, err
+		}
+	}
+	return r.end()
+}
+
+func (r *Replica) do(t gossip.Task) error {
+	switch t := t.(type) {
+	case gossip.Admit:
+		err := r.admitChunk(t.Chunk)
+		if err != nil && !errors.Is(err, errRefused) {
+			return err
+		}
+		if err := r.apply(); err != nil {
+			return err
+		}
+		r.machine.Admitted(t.From, err)
+	case gossip.CloseLane:
+		return r.closeLane(t.From, t.Proof)
+	case gossip.Retire:
+		r.retire(t.Lane)
+	case gossip.Intersect:
+		return r.intersect(t)
+	}
+	return nil
+}
+
+// errRefused marks errors that are the chunk's, not ours.
+var errRefused = errors.New("chunk refused")
+
+// admitChunk admits the entries of a chunk, which extend causality.
+func (r *Replica) admitChunk(c *gossip.Chunk) error {
+	entries, err := c.Open(r.log)
+	if err != nil {
+		if errors.Is(err, storage.ErrCorrupt) || errors.Is(err, storage.ErrFailed) {
+			return err
+		}
+		return fmt.Errorf("%w: %w", errRefused, err)
+	}
+	for i := range c.Lanes {
+		r.log.AddLane(c.Lanes[i].Key)
+	}
+	for _, e := range entries {
+		v, err := r.admit(e)
+		if err != nil {
+			return err
+		}
+		if v == oplog.Gap {
+			return fmt.Errorf("%w: %v came before its causes", errRefused, e.ID())
+		}
+	}
+	return nil
+}

@@ -1,0 +1,242 @@
+package node
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"slices"
+
+	"github.com/rhizome-p2p/rhizome/clock"
+	"github.com/rhizome-p2p/rhizome/delta"
+	"github.com/rhizome-p2p/rhizome/merge"
+	"github.com/rhizome-p2p/rhizome/storage"
+)
+
+// undo writes back what a transaction overwrote, as new deltas: kills are for
+// ever. A key that changed since is left alone and reported.
+func (t *txnWriter) undo(dots []clock.Dot, rec *Receipt) error {
+	if len(dots) != 1 {
+		return fmt.Errorf("%w: undo names one dot of a transaction", ErrInvalid)
+	}
+	at, err := t.r.locate(dots[0])
+	if err != nil {
+		return err
+	}
+	within := func(d clock.Dot) bool {
+		return d.Lane == at.entry.Lane && d.Seq == at.entry.Seq &&
+			d.Index >= at.first && d.Index < at.first+uint32(len(at.txn.Deltas))
+	}
+	skipped := map[string]bool{}
+	for i := range at.txn.Deltas {
+		d := &at.txn.Deltas[len(at.txn.Deltas)-1-i] // the last first
+		dot := at.entry.Dot(int(at.first) + len(at.txn.Deltas) - 1 - i)
+		ok, err := t.undoDelta(at, d, dot, within)
+		if err != nil {
+			return err
+		}
+		if key := delta.Key(d.Entity, d.Path); !ok && !skipped[key] {
+			skipped[key] = true
+			rec.Skipped = append(rec.Skipped, key)
+		}
+	}
+	if len(t.deltas) == 0 {
+		return fmt.Errorf("%w: all that %v wrote was changed since", ErrConflict, dots[0])
+	}
+	return nil
+}
+
+// undoDelta undoes one delta. ok is false where its key changed since.
+func (t *txnWriter) undoDelta(at located, d *delta.Delta, dot clock.Dot, within func(clock.Dot) bool) (ok bool, err error) {
+	if d.Verb == delta.Inc {
+		inc, _ := d.Value.Inc()
+		return true, t.inc(d.Entity, d.Path, -inc.Amount)
+	}
+	prior, err := t.r.overwritten(at, d, within)
+	if err != nil {
+		return false, err
+	}
+	if !d.Verb.Survives() {
+		return t.restore(prior)
+	}
+	tag := delta.TagOf(at.entry.Lane, at.txn.Creator, d)
+	row, err := t.r.state.Row(merge.AppendKey(nil, d.Entity, d.Path, tag))
+	if err != nil {
+		return false, err
+	}
+	if !slices.ContainsFunc(row, func(s merge.Survivor) bool { return s.Dot == dot }) {
+		return false, nil
+	}
+	if err := t.put(merge.PlanNegate(d.Entity, d.Path, tag, []clock.Dot{dot})); err != nil {
+		return false, err
+	}
+	for i := range prior {
+		if err := t.put(prior[i]); err != nil {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// restore re-asserts values where nothing stands in their way. They kill
+// nothing.
+func (t *txnWriter) restore(prior []delta.Delta) (ok bool, err error) {
+	ok = len(prior) > 0
+	clear := make([]bool, len(prior))
+	for i := range prior {
+		if clear[i], err = t.vacant(&prior[i]); err != nil {
+			return false, err
+		}
+	}
+	for i := range prior {
+		if !clear[i] {
+			ok = false
+			continue
+		}
+		if err := t.put(prior[i]); err != nil {
+			return false, err
+		}
+	}
+	return ok, nil
+}
+
+// vacant reports whether no value stands where one is to be restored. Bags and
+// ballots hold many, and are never in the way.
+func (t *txnWriter) vacant(d *delta.Delta) (bool, error) {
+	if d.Verb != delta.Assign {
+		return true, nil
+	}
+	plan, err := merge.PlanAssign(t.r.state, d.Entity, d.Path, d.Value)
+	return len(plan.Kills) == 0, err
+}
+
+// overwritten returns, as deltas without kills, what a delta killed first and
+// nothing outside its transaction killed too.
+func (r *Replica) overwritten(at located, d *delta.Delta, within func(clock.Dot) bool) ([]delta.Delta, error) {
+	var out []delta.Delta
+	own := delta.TagOf(at.entry.Lane, at.txn.Creator, d)
+	counters := map[string]int{}
+	for i := range d.Kills {
+		k := &d.Kills[i]
+		scope, exact := merge.Scope(d, own, k)
+		lo := r.state.key(kindDead, scope)
+		keys := len(r.state.prefix) + 1
+		for kv, err := range r.db.Scan(lo, storage.PrefixEnd(lo)) {
+			if err != nil {
+				return nil, fmt.Errorf("undo: %w", err)
+			}
+			row := kv.Key[keys : len(kv.Key)-dotBytes]
+			if exact && !bytes.Equal(row, scope) {
+				continue
+			}
+			killer, s, err := r.state.parseDead(kv.Value)
+			if err != nil {
+				return nil, err
+			}
+			if !within(killer) || within(s.Dot) || !k.Hits(s.Dot) {
+				continue
+			}
+			others, err := r.state.killedElse(row, s.Dot, within)
+			if err != nil {
+				return nil, err
+			}
+			if !others {
+				out = appendPrior(out, counters, row, &s)
+			}
+		}
+	}
+	return out, nil
+}
+
+// appendPrior adds the delta that re-asserts a dead survivor. The lanes'
+// totals of a counter become one inc.
+func appendPrior(out []delta.Delta, counters map[string]int, row []byte, s *merge.Survivor) []delta.Delta {
+	entity, path, _, err := merge.ParseKey(row)
+	if err != nil {
+		return out // a key that parsed when it was written
+	}
+	d := delta.Delta{Entity: entity, Path: path, Verb: s.Verb, Value: append(delta.Value(nil), s.Value...)}
+	if s.Verb != delta.Inc {
+		return append(out, d)
+	}
+	inc, _ := s.Value.Inc()
+	key := delta.Key(entity, path)
+	if i, ok := counters[key]; ok {
+		sum, _ := out[i].Value.Inc()
+		inc.Total += sum.Total
+		out[i].Value = delta.IncValue{Amount: inc.Total, Total: inc.Total}.Value()
+		return out
+	}
+	counters[key] = len(out)
+	d.Value = delta.IncValue{Amount: inc.Total, Total: inc.Total}.Value()
+	return append(out, d)
+}
+
+func (v *rows) parseDead(b []byte) (killer clock.Dot, s merge.Survivor, err error) {
+	killer, rest, err := v.parseDot(b)
+	if err != nil {
+		return killer, s, fmt.Errorf("dead row: %w", err)
+	}
+	row, err := merge.ParseRow(bytes.Clone(rest), v.lanes)
+	if err != nil || len(row) != 1 {
+		return killer, s, fmt.Errorf("dead row: %w", storage.ErrCorrupt)
+	}
+	return killer, row[0], nil
+}
+
+// killedElse reports whether some kept kill from outside a transaction names
+// the dot in the row.
+func (v *rows) killedElse(row []byte, d clock.Dot, within func(clock.Dot) bool) (found bool, err error) {
+	err = prefixes(row, func(scope []byte) {
+		if found || err != nil {
+			return
+		}
+		lo := v.killScope(scope)
+		for kv, scanErr := range v.r.Scan(lo, storage.PrefixEnd(lo)) {
+			if scanErr != nil {
+				err = scanErr
+				return
+			}
+			killer, _, dotErr := v.parseDot(kv.Key[len(kv.Key)-dotBytes:])
+			if dotErr != nil {
+				err = dotErr
+				return
+			}
+			if within(killer) {
+				continue
+			}
+			k, parseErr := v.parseKill(kv.Value)
+			if parseErr != nil {
+				err = parseErr
+				return
+			}
+			if k.Hits(d) {
+				found = true
+				return
+			}
+		}
+	})
+	return found, err
+}
+
+func (v *rows) parseKill(b []byte) (k delta.Kill, err error) {
+	bad := fmt.Errorf("kept kill: %w", storage.ErrCorrupt)
+	if len(b) == 0 {
+		return k, bad
+	}
+	b = b[1:]
+	for _, p := range []*[]clock.Dot{&k.Dots, &k.Bounds} {
+		n, w := binary.Uvarint(b)
+		if w <= 0 || n > uint64(len(b)/dotBytes) {
+			return k, bad
+		}
+		b = b[w:]
+		for ; n > 0; n-- {
+			var d clock.Dot
+			if d, b, err = v.parseDot(b); err != nil {
+				return k, bad
+			}
+			*p = append(*p, d)
+		}
+	}
+	return k, nil
+}
