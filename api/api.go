@@ -1,0 +1,47 @@
+// Package api is the surface that programs and the command line share: the
+// JSON shapes that go over HTTP, the error classes, the forms of operations
+// and of documents, and the address file of a running node.
+//
+// Package api/server serves it, api/client speaks it; docs/api.md describes
+// it. Nothing here touches the log: all goes through Node.
+//
+// # Values
+//
+// Values are JSON. Integers are exact in the range of int64, floats always
+// carry a point or an exponent. A reference to an entity is {"$ref": ENTITY}, a
+// byte string {"$bytes": BASE64}.
+//
+// # Keys
+//
+// A key is an entity id, optionally with a JSON pointer (RFC 6901) behind a
+// "#": host/web-1, host/web-1#/cpu/cores.
+package api
+
+import (
+	"context"
+	"iter"
+
+	rhizome "github.com/rhizome-p2p/rhizome/node"
+)
+
+// A Node is what the API serves. *rhizome.Node is one.
+type Node interface {
+	Commit(ctx context.Context, creator string, ops []rhizome.Op) (rhizome.Receipt, error)
+	Get(ctx context.Context, entity string, path Path) (rhizome.Reading, error)
+	List(ctx context.Context, prefix, after string, limit int) (entities []string, more bool, err error)
+	Export(ctx context.Context, prefix string) iter.Seq2[rhizome.Reading, error]
+	Changes(ctx context.Context, prefix, since string) iter.Seq2[rhizome.Change, error]
+	Cursor() string
+	Log(ctx context.Context, lane, since string, limit int) ([]rhizome.LogEntry, error)
+	Show(ctx context.Context, ref string) (rhizome.LogEntry, error)
+	Status(ctx context.Context, fresh bool) (rhizome.Status, error)
+	Peers(ctx context.Context) ([]rhizome.PeerStatus, error)
+	AddPeer(ctx context.Context, addr string) error
+	RemovePeer(ctx context.Context, idOrAddr string) error
+	Invite(ctx context.Context) (string, error)
+	Verify(ctx context.Context, progress func(done, total uint64)) (rhizome.VerifyReport, error)
+	ID() string
+	Addrs() []string
+	Done() <-chan struct{}
+	Err() error
+}

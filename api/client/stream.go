@@ -1,0 +1,193 @@
+package client
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/rhizome-p2p/rhizome/api"
+)
+
+// Export writes all entities with the prefix as JSON Lines.
+func (c *Client) Export(ctx context.Context, prefix string, w io.Writer) error {
+	q := url.Values{}
+	if prefix != "" {
+		q.Set("prefix", prefix)
+	}
+	resp, err := c.do(ctx, http.MethodGet, "/v1/export", q, nil, nil)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	out := &tracked{w: w}
+	if _, err := io.Copy(out, resp.Body); err != nil {
+		if out.err != nil {
+			return out.err
+		}
+		return c.lost(ctx, fmt.Errorf("the export was cut short: %w", err))
+	}
+	return nil
+}
+
+// tracked keeps an error of writing apart from one of reading.
+type tracked struct {
+	w   io.Writer
+	err error
+}
+
+func (t *tracked) Write(b []byte) (int, error) {
+	n, err := t.w.Write(b)
+	t.err = err
+	return n, err
+}
+
+// Import sends documents and calls tell with how far the node got. It returns
+// the last of these. The body is read to its end, so that a body that ends
+// early ends the import cleanly.
+func (c *Client) Import(ctx context.Context, body io.Reader, tell func(api.ImportProgress)) (p api.ImportProgress, err error) {
+	resp, err := c.do(ctx, http.MethodPost, "/v1/import", nil, io.NopCloser(body), nil)
+	if err != nil {
+		return p, err
+	}
+	defer resp.Body.Close()
+	dec := json.NewDecoder(resp.Body)
+	for {
+		var q api.ImportProgress
+		if err := dec.Decode(&q); err != nil {
+			return p, c.lost(ctx, fmt.Errorf("the import was cut short: %w", err))
+		}
+		p = q
+		switch {
+		case p.Problem != nil:
+			return p, p.Problem
+		case p.Done:
+			return p, nil
+		}
+		tell(p)
+	}
+}
+
+// Verify has the node reread its repo and calls tell with how far it got.
+func (c *Client) Verify(ctx context.Context, tell func(done, total uint64)) (*api.VerifyReport, error) {
+	resp, err := c.do(ctx, http.MethodPost, "/v1/verify", nil, nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	dec := json.NewDecoder(resp.Body)
+	for {
+		var p api.VerifyProgress
+		if err := dec.Decode(&p); err != nil {
+			return nil, c.lost(ctx, fmt.Errorf("verify was cut short: %w", err))
+		}
+		switch {
+		case p.Problem != nil:
+			return nil, p.Problem
+		case p.Report != nil:
+			return p.Report, nil
+		}
+		tell(p.Done, p.Total)
+	}
+}
+
+// An Event is one event of a stream.
+type Event struct {
+	ID   string // the cursor to resume from
+	Name string
+	Data json.RawMessage
+}
+
+// Changes streams transactions with a delta whose key has the prefix, from a
+// cursor on: "" is now, "0" the beginning. The first event is "ready", the
+// others are "change" and hold an api.Change. It ends with an error.
+func (c *Client) Changes(ctx context.Context, prefix, since string) iter.Seq2[Event, error] {
+	q := url.Values{}
+	if prefix != "" {
+		q.Set("prefix", prefix)
+	}
+	return c.events(ctx, "/v1/changes", q, since)
+}
+
+// FollowLog streams entries as api.LogEntry, those there are and those to
+// come. It ends with an error.
+func (c *Client) FollowLog(ctx context.Context, lane, since string) iter.Seq2[Event, error] {
+	return c.events(ctx, "/v1/log/follow", page("lane", lane), since)
+}
+
+func (c *Client) events(ctx context.Context, path string, q url.Values, since string) iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		header := http.Header{"Accept": {"text/event-stream"}}
+		if since != "" {
+			header.Set("Last-Event-ID", since)
+		}
+		resp, err := c.do(ctx, http.MethodGet, path, q, nil, header)
+		if err != nil {
+			yield(Event{}, err)
+			return
+		}
+		defer resp.Body.Close()
+		err = readEvents(resp.Body, func(e Event) bool {
+			if e.Name != "error" {
+				return yield(e, nil)
+			}
+			p := new(api.Problem)
+			if err := json.Unmarshal(e.Data, p); err != nil {
+				p = api.Problemf(api.CodeError, "%s", e.Data)
+			}
+			yield(Event{}, p)
+			return false
+		})
+		if err != nil {
+			yield(Event{}, c.lost(ctx, fmt.Errorf("the stream ended: %w", err)))
+		}
+	}
+}
+
+// readEvents parses server-sent events until emit says stop; the end of the
+// text is an error.
+func readEvents(r io.Reader, emit func(Event) bool) error {
+	br := bufio.NewReaderSize(r, 64<<10)
+	var e Event
+	var data strings.Builder
+	for {
+		line, err := br.ReadString('\n')
+		if err != nil {
+			if errors.Is(err, io.EOF) {
+				err = io.ErrUnexpectedEOF
+			}
+			return err
+		}
+		line = strings.TrimRight(line, "\r\n")
+		if line == "" {
+			if e.Name != "" || data.Len() > 0 {
+				e.Data = json.RawMessage(data.String())
+				if !emit(e) {
+					return nil
+				}
+			}
+			e.Name = ""
+			data.Reset()
+			continue
+		}
+		field, value, _ := strings.Cut(line, ":")
+		value = strings.TrimPrefix(value, " ")
+		switch field {
+		case "id":
+			e.ID = value
+		case "event":
+			e.Name = value
+		case "data":
+			if data.Len() > 0 {
+				data.WriteByte('\n')
+			}
+			data.WriteString(value)
+		}
+	}
+}

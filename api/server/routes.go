@@ -1,0 +1,179 @@
+package server
+
+import (
+	"net/http"
+
+	"github.com/rhizome-p2p/rhizome/api"
+)
+
+// A route is one line of the router, with what the documentation says of it.
+type route struct {
+	method, pattern string
+	handle          func(*Server, http.ResponseWriter, *http.Request) error
+	// stream marks a route without a limit on its time.
+	stream bool
+
+	summary  string
+	query    []param
+	request  string // what the body is
+	response string
+	codes    []api.Code
+}
+
+type param struct{ name, meaning string }
+
+var (
+	paramPrefix  = param{"prefix", "only keys that begin with it"}
+	paramCreator = param{"creator", "who made the change, as the author claims; empty means the author"}
+	paramPath    = param{"path", "a JSON pointer inside the entity, in place of one in the key"}
+)
+
+var readCodes = []api.Code{api.CodeNotFound, api.CodeValidation}
+
+var writeCodes = []api.Code{api.CodeNotFound, api.CodeValidation, api.CodeConflict}
+
+var routes = []route{
+	{
+		method: "GET", pattern: "/v1/kv", handle: (*Server).list,
+		summary: "Lists entity ids in byte order, a page at a time.",
+		query: []param{paramPrefix, {"after", "only ids after this one"},
+			{"limit", "how many at most; 1,000 if left out, 10,000 at most"}},
+		response: `{"keys": [ID, …], "next": ID}; next is there where more follow: ask for those after it.`,
+		codes:    []api.Code{api.CodeValidation},
+	},
+	{
+		method: "GET", pattern: "/v1/kv/{key...}", handle: (*Server).get,
+		summary: "Reads a key. The ETag changes whenever anything at or below the key does. If-None-Match is heeded.",
+		query:   []param{paramPath, {"lossless", "1: every survivor with its provenance"}},
+		response: "The lossy value as JSON; the header Rhizome-Conflicts counts the paths where it hides a concurrent " +
+			"value. With lossless=1: {key, value, etag, conflicts[], survivors[] {path, value, total, verb, dot, cid, " +
+			"creator, author, lane, time, hlc, txn, shown}}.",
+		codes: readCodes,
+	},
+	{
+		method: "PUT", pattern: "/v1/kv/{key...}", handle: (*Server).put,
+		summary: "Writes a value. An object is merged leaf by leaf, in one transaction; {} is a leaf. " +
+			"If-Match: ETAG or *, and If-None-Match: *, are heeded.",
+		query: []param{paramPath, paramCreator}, request: "One JSON value.",
+		response: "A receipt: {txn, cid, deltas, etags[]}; txn names the transaction for undo.",
+		codes:    writeCodes,
+	},
+	{
+		method: "DELETE", pattern: "/v1/kv/{key...}", handle: (*Server).rm,
+		summary:  "Drops an entity, or what stands at and below a path. If-Match is heeded.",
+		query:    []param{paramPath, paramCreator},
+		response: "A receipt.", codes: writeCodes,
+	},
+	{
+		method: "POST", pattern: "/v1/txn", handle: (*Server).txn,
+		summary: "Commits operations, all or none of them, in one transaction.",
+		query:   []param{paramCreator},
+		request: `JSON Lines or one JSON array of operations: {"op": "put", "key", "value", "if_match", "skip_equal"}, ` +
+			`{"op": "rm", "key", "if_match"}, {"op": "add" | "remove" | "vote", "key", "value", "if_match"}, ` +
+			`{"op": "inc", "key", "n", "if_match"}, {"op": "negate", "dots": [DOT, …]}, {"op": "undo", "txn": DOT}. ` +
+			`if_match is an ETag, "*" for anything, or "absent".`,
+		response: "A receipt; etags are those of the operations' keys, in order; skipped names keys that an undo left alone.",
+		codes:    writeCodes,
+	},
+	{
+		method: "POST", pattern: "/v1/import", handle: (*Server).importDocs, stream: true,
+		summary: "Reads documents and writes what differs, in bounded memory. Each document is written whole or not at " +
+			"all, in the order of the lines. The answer comes while the body is still read.",
+		query: []param{paramCreator},
+		request: `JSON Lines of {"id": ENTITY, …}. An entity that is no object: {"id", "$value": …}; bags, counters and ` +
+			`votes by path: "$bags": {PATH: [VALUE, …]}, "$counters": {PATH: N}, "$votes": {PATH: {CREATOR: VALUE}}.`,
+		response: "JSON Lines of {docs, lines, bytes, written}, the last of them with done or with problem. At a bad line " +
+			"nothing after it is written; what came before is in. An import can be run again.",
+		codes: []api.Code{api.CodeValidation},
+	},
+	{
+		method: "GET", pattern: "/v1/export", handle: (*Server).export, stream: true,
+		summary:  "Prints all entities as of one moment, in byte order.",
+		query:    []param{paramPrefix},
+		response: "JSON Lines that /v1/import reads back.",
+	},
+	{
+		method: "GET", pattern: "/v1/changes", handle: (*Server).changes, stream: true,
+		summary: "Streams transactions as this node applies them, its own and others'.",
+		query: []param{
+			{"prefix", "only deltas whose key begins with it"},
+			{"since", "a cursor: what came after it; 0: from the beginning; left out: from now on. The header Last-Event-ID " +
+				"goes before it"},
+		},
+		response: "Server-sent events. \"ready\" comes first. \"change\" has the cursor as its id, and {cursor, txn, cid, " +
+			"author, creator, time, hlc, deltas[] {key, verb, value, total, kills, dot}}. \"error\" has problem details and " +
+			"comes last. Comments are heartbeats.",
+		codes: []api.Code{api.CodeValidation},
+	},
+	{
+		method: "GET", pattern: "/v1/log", handle: (*Server).logPage,
+		summary: "Prints the log in the order in which this node applied it, or one lane in its own order.",
+		query: []param{{"lane", "one lane"}, {"since", "a cursor: what came after it"},
+			{"limit", "how many at most; 1,000 if left out, 10,000 at most"}},
+		response: "{entries[] {cursor, entry, cid, prev, body, author, time, hlc, deps[], signed, bytes, closed, txns[]}, " +
+			"next}; next is there where more may follow: ask for those since it.",
+		codes: readCodes,
+	},
+	{
+		method: "GET", pattern: "/v1/log/follow", handle: (*Server).followLog, stream: true,
+		summary:  "Streams the log: what there is since the cursor, then each entry as it is applied.",
+		query:    []param{{"lane", "one lane"}, {"since", "a cursor; the header Last-Event-ID goes before it"}},
+		response: "Server-sent events, \"entry\" with the cursor as its id.",
+		codes:    []api.Code{api.CodeValidation},
+	},
+	{
+		method: "GET", pattern: "/v1/log/{ref}", handle: (*Server).show,
+		summary:  "Shows one entry: by CID, by LANE:SEQ, or by the dot of one of its deltas.",
+		response: "The entry as in /v1/log, with past[]: its whole causal past as a vector.",
+		codes:    readCodes,
+	},
+	{
+		method: "GET", pattern: "/v1/status", handle: (*Server).status,
+		summary: "Tells how the node stands.",
+		query:   []param{{"fresh", "1: ask every connected peer first"}},
+		response: "{node, author, space, space_name, version, repo, addrs[], converged, digest, frontier, lanes, entries, " +
+			"rows, tips, disk_bytes, pending, read_only, uptime_seconds, peers[] {id, addr, connected, converged, " +
+			"missing_here, missing_there, last_seen}, alarms[] {kind, text, hint, time}, forks[] {lane, author, seq, kept}}.",
+	},
+	{
+		method: "GET", pattern: "/v1/peers", handle: (*Server).peers,
+		summary: "Lists the peers that the node knows.", response: "{peers[]} as in /v1/status.",
+	},
+	{
+		method: "POST", pattern: "/v1/peers", handle: (*Server).addPeer,
+		summary: "Adds a peer, and dials it.", request: `{"addr": MULTIADDR}`, response: "Nothing (204).",
+		codes: []api.Code{api.CodeValidation},
+	},
+	{
+		method: "DELETE", pattern: "/v1/peers/{peer}", handle: (*Server).removePeer,
+		summary: "Forgets a peer, by id or by address, escaped.", response: "Nothing (204).",
+		codes: readCodes,
+	},
+	{
+		method: "GET", pattern: "/v1/invite", handle: (*Server).invite,
+		summary:  "Makes the string that another host joins with. It holds the network's key: whoever has it is a member.",
+		response: `{"invite": "rhizome1…"}`,
+	},
+	{
+		method: "POST", pattern: "/v1/verify", handle: (*Server).verify, stream: true,
+		summary:  "Rereads and checks the whole repo.",
+		response: "JSON Lines of {done, total}, the last of them with report {entries, rows, lanes, problems[]} or with problem.",
+	},
+	{
+		method: "GET", pattern: "/v1/id", handle: (*Server).identity,
+		summary: "Tells who the node is.", response: "{id, addrs[], pid}",
+	},
+	{
+		method: "GET", pattern: "/livez", handle: (*Server).live,
+		summary: "Answers while the process does. Needs no token.", response: "ok",
+	},
+	{
+		method: "GET", pattern: "/readyz", handle: (*Server).ready,
+		summary: "Answers 200 while the node serves, 503 once it stopped or is closing. Needs no token.", response: "ok",
+		codes: []api.Code{api.CodeUnreachable},
+	},
+	{
+		method: "GET", pattern: "/metrics", handle: (*Server).scrape,
+		summary: "Metrics for Prometheus: entries, rows, pending, disk, peers, sync per peer, alarms, requests.", response: "Prometheus text.",
+	},
+}
