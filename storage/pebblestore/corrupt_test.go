@@ -84,9 +84,9 @@ func TestBitFlipsAreNotServed(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := rand.New(rand.NewPCG(1, 2))
-	flips, noticed := 300, 0
+	flips, noticed := 60, 0
 	if testing.Short() {
-		flips = 30
+		flips = 20
 	}
 	for range flips {
 		bit := r.IntN(int(info.Size()) * 8)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -77,7 +78,20 @@ func (f *fence) create(what, name string, op func() (vfs.File, error)) (vfs.File
 }
 
 func (f *fence) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	f.settle(name)
 	return f.create("create", name, func() (vfs.File, error) { return f.FS.Create(name, c) })
+}
+
+// settle syncs the directory before a marker in it comes or goes. Pebble
+// creates a manifest, creates the marker that names it, removes the old
+// marker, and syncs the directory once at the end. Where directory entries
+// reach the disk in another order, a crash in between leaves a marker of no
+// manifest, or no marker, which to Pebble means that there is no database.
+func (f *fence) settle(name string) {
+	if strings.HasPrefix(f.PathBase(name), "marker.") {
+		dir := f.PathDir(name)
+		f.do("sync", dir, func() error { return syncDir(f.FS, dir) })
+	}
 }
 
 func (f *fence) OpenReadWrite(name string, c vfs.DiskWriteCategory, opts ...vfs.OpenOption) (vfs.File, error) {
@@ -109,6 +123,7 @@ func (f *fence) Rename(oldname, newname string) error {
 // Remove and RemoveAll report their errors: a file too many does no harm, and
 // Pebble goes on from them.
 func (f *fence) Remove(name string) error {
+	f.settle(name)
 	if f.down.Load() {
 		return nil
 	}

@@ -37,8 +37,12 @@ const (
 func Open(dir string, opts Options) (*Store, error) {
 	s := &Store{
 		opts: opts, logTo: opts.Logger,
-		gate: newGate(), throttle: newThrottle(), open: map[*snapshot]struct{}{},
+		gate: newGate(), open: map[*snapshot]struct{}{},
 	}
+	s.throttle = newThrottle(
+		func() int { return int(s.db.Metrics().Levels[0].Sublevels) },
+		func() error { return s.refused(true) },
+	)
 	if s.logTo == nil {
 		s.logTo = slog.New(slog.DiscardHandler)
 	}
@@ -80,7 +84,7 @@ func (s *Store) openDir(dir string) (err error) {
 	if err = s.initialize(dir, path, tableBytes); err != nil {
 		return err
 	}
-	s.db, err = s.openPebble(path, tableBytes)
+	s.db, err = s.openPebble(path, tableBytes, false)
 	return err
 }
 
@@ -94,7 +98,7 @@ func (s *Store) initialize(dir, path string, tableBytes uint64) error {
 	if _, err := s.fence.Stat(path); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	db, err := s.openPebble(staging, tableBytes)
+	db, err := s.openPebble(staging, tableBytes, true)
 	if err != nil {
 		return fmt.Errorf("initialize: %w", err)
 	}
@@ -112,10 +116,10 @@ func (s *Store) initialize(dir, path string, tableBytes uint64) error {
 	return s.refused(true)
 }
 
-// openPebble opens the database at path. An error that the fence has hidden
+// openPebble makes the database at path or opens the one that is there. An error that the fence has hidden
 // from Pebble is found here; one that Pebble takes for a bug, such as a file
 // with impossible contents, comes as a panic.
-func (s *Store) openPebble(path string, tableBytes uint64) (db *pebble.DB, err error) {
+func (s *Store) openPebble(path string, tableBytes uint64, fresh bool) (db *pebble.DB, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			db, err = nil, fmt.Errorf("%w: panic: %v", storage.ErrCorrupt, r)
@@ -128,8 +132,10 @@ func (s *Store) openPebble(path string, tableBytes uint64) (db *pebble.DB, err e
 			}
 		}
 	}()
-	db, err = pebble.Open(path, s.pebbleOptions(tableBytes))
-	if corrupt(err) {
+	o := s.pebbleOptions(tableBytes)
+	o.ErrorIfExists, o.ErrorIfNotExists = fresh, !fresh
+	db, err = pebble.Open(path, o)
+	if corrupt(err) || errors.Is(err, pebble.ErrDBDoesNotExist) {
 		err = fmt.Errorf("%w: %w", storage.ErrCorrupt, err)
 	}
 	return db, err

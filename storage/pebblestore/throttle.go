@@ -12,6 +12,9 @@ const maxSublevels = 12
 
 // A throttle holds writers back while compactions are behind.
 type throttle struct {
+	sublevels func() int   // of level 0 now; asked only after a pulse
+	refused   func() error // of a store that refuses writes
+
 	// behind says that level 0 may have changed since it was last seen to be
 	// in order.
 	behind atomic.Bool
@@ -22,7 +25,9 @@ type throttle struct {
 	changed chan struct{}
 }
 
-func newThrottle() *throttle { return &throttle{changed: make(chan struct{})} }
+func newThrottle(sublevels func() int, refused func() error) *throttle {
+	return &throttle{sublevels: sublevels, refused: refused, changed: make(chan struct{})}
+}
 
 // pulse says that level 0 may have changed, or that the store has failed.
 func (t *throttle) pulse() {
@@ -35,21 +40,19 @@ func (t *throttle) pulse() {
 
 // wait returns when level 0 is in order, or with the error of a store that
 // refuses writes.
-func (t *throttle) wait(s *Store) error {
-	for {
-		if err := s.refused(true); err != nil || !t.behind.Swap(false) {
-			return err
-		}
+func (t *throttle) wait() error {
+	for t.behind.Swap(false) {
 		t.mu.Lock()
 		changed := t.changed
 		t.mu.Unlock()
-		if s.db.Metrics().Levels[0].Sublevels < maxSublevels {
-			return s.refused(true)
+		if t.sublevels() < maxSublevels {
+			break
 		}
 		t.behind.Store(true) // for the writers beside this one
-		if err := s.refused(true); err != nil {
+		if err := t.refused(); err != nil {
 			return err
 		}
 		<-changed
 	}
+	return t.refused()
 }

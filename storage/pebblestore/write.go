@@ -59,7 +59,7 @@ func (s *Store) Apply(b storage.Batch) (storage.Commit, error) {
 		return nil, storage.ErrClosed
 	}
 	defer s.gate.leave()
-	if err := s.throttle.wait(s); err != nil {
+	if err := s.throttle.wait(); err != nil {
 		return nil, err
 	}
 	inner := pb.b
