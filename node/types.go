@@ -116,7 +116,9 @@ type Reading struct {
 	// survivor that differs.
 	Conflicts []delta.Path
 	Survivors []Survivor
-	ETag      string
+	// Incoming are the keys that refer to the entity. Export leaves it out.
+	Incoming []string
+	ETag     string
 }
 
 // A Change is one transaction as the node applied it.

@@ -1,0 +1,474 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rhizome-p2p/rhizome/gossip"
+	"github.com/rhizome-p2p/rhizome/oplog"
+	"github.com/rhizome-p2p/rhizome/storage"
+)
+
+// A Transport carries out a replica's effects. Its methods must not block.
+type Transport interface {
+	Send(to gossip.SessionID, message []byte)
+	Drop(s gossip.SessionID, reason error, penalize bool)
+	Publish(message []byte)
+	Learn(addrs []string)
+}
+
+// Config says what a node drives and with what.
+type Config struct {
+	Replica ReplicaConfig
+
+	// Transport is where effects go; nil for a node that is offline.
+	Transport Transport
+
+	// Logger gets what a person may want to know; nil discards it.
+	Logger *slog.Logger
+
+	// LogID is part of every cursor and differs between repos, so that a cursor
+	// of another node is refused instead of misread.
+	LogID string
+
+	// TickInterval is how often the protocol looks for what is due. Zero means
+	// 50ms. Shorter repairs lost gossip a little sooner and costs idle time.
+	TickInterval time.Duration
+}
+
+// A Node drives a Replica: it gives it time, transport and disk. Its methods
+// may be called from anywhere.
+type Node struct {
+	cfg   Config
+	log   *slog.Logger
+	db    storage.DB
+	rows  rows
+	store *oplog.Store
+	start time.Time
+
+	// loop owns the replica.
+	replica *Replica
+	events  chan func(now int64) (Step, error)
+	queries chan func()
+	writes  chan *pendingWrite
+	synced  chan struct{}
+	queue   chan outcome
+	quit    chan struct{}
+	done    chan struct{} // closed when both goroutines have ended
+	stopped chan struct{} // closed when the node stopped by itself
+	once    sync.Once
+
+	// failure is why the node stopped or refuses writes.
+	failure atomic.Pointer[failure]
+
+	// visible is the ordinal up to which changes are durable and shown.
+	visible atomic.Uint64
+	// waitSince is when the commit that is being waited for was begun, in
+	// milliseconds; 0 while none is.
+	waitSince atomic.Int64
+
+	// mu guards what follows.
+	mu      sync.Mutex
+	changed chan struct{} // closed and replaced when visible rises
+	alarms  []Alarm
+	askers  []asker // owned by the loop
+	nonce   uint64  // owned by the loop
+}
+
+type failure struct {
+	err      error
+	readOnly bool
+}
+
+type pendingWrite struct {
+	req  Request
+	done chan Result
+}
+
+// outcome is a step on its way to durability.
+type outcome struct {
+	step    Step
+	ordinal uint64
+	writes  []*pendingWrite
+	after   func()
+}
+
+type asker struct {
+	nonce uint64
+	done  chan struct{}
+}
+
+const (
+	// maxGroup bounds how many transactions are committed together.
+	maxGroup = 4096
+
+	// outcomeQueue bounds how many steps may wait for the disk; past it the
+	// loop waits too.
+	outcomeQueue = 1024
+
+	// stuckMillis is how long a commit may take until an alarm is raised.
+	stuckMillis = 30_000
+
+	// maxAlarms bounds the alarms that are remembered.
+	maxAlarms = 100
+)
+
+// New opens a replica and begins to drive it.
+func New(cfg Config) (*Node, error) {
+	r, err := OpenReplica(cfg.Replica)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.TickInterval == 0 {
+		cfg.TickInterval = 50 * time.Millisecond
+	}
+	n := &Node{
+		cfg: cfg, log: cfg.Logger, db: cfg.Replica.DB, replica: r, store: r.log.Store, start: time.Now(),
+		rows:    rows{r: cfg.Replica.DB, prefix: r.log.Prefix(), lanes: r.log.Lanes},
+		events:  make(chan func(int64) (Step, error), 256),
+		queries: make(chan func()),
+		writes:  make(chan *pendingWrite, maxGroup),
+		synced:  make(chan struct{}, 1),
+		queue:   make(chan outcome, outcomeQueue),
+		quit:    make(chan struct{}),
+		done:    make(chan struct{}),
+		stopped: make(chan struct{}),
+		changed: make(chan struct{}),
+	}
+	n.visible.Store(r.log.Ordinal())
+	go n.run()
+	return n, nil
+}
+
+// run is the loop that owns the replica. It returns last, after the syncer.
+func (n *Node) run() {
+	var syncer sync.WaitGroup
+	syncer.Go(n.sync)
+	tick := time.NewTicker(n.cfg.TickInterval)
+	defer func() {
+		tick.Stop()
+		close(n.queue)
+		syncer.Wait()
+		close(n.done)
+	}()
+	var group []*pendingWrite
+	inFlight := 0
+	for {
+		select {
+		case <-n.quit:
+			n.refuse(group, ErrClosed)
+			return
+		case w := <-n.writes:
+			group = n.drain(append(group, w))
+		case <-n.synced:
+			inFlight = 0
+		case f := <-n.events:
+			n.step(f, nil, nil)
+		case f := <-n.queries:
+			f()
+		case <-tick.C:
+			n.step(n.replica.Tick, nil, nil)
+			n.watch()
+		}
+		if len(group) > 0 && inFlight == 0 {
+			inFlight = 1
+			n.write(group)
+			group = nil
+		}
+		if n.failed() != nil {
+			n.refuse(group, n.writeError())
+			group, inFlight = nil, 0
+		}
+	}
+}
+
+// drain adds the writes that are waiting already, so that they share a
+// signature and a flush.
+func (n *Node) drain(group []*pendingWrite) []*pendingWrite {
+	for len(group) < maxGroup {
+		select {
+		case w := <-n.writes:
+			group = append(group, w)
+		default:
+			return group
+		}
+	}
+	return group
+}
+
+func (n *Node) refuse(group []*pendingWrite, err error) {
+	for _, w := range group {
+		w.done <- Result{Err: err}
+	}
+}
+
+func (n *Node) write(group []*pendingWrite) {
+	reqs := make([]Request, len(group))
+	for i, w := range group {
+		reqs[i] = w.req
+	}
+	n.step(func(now int64) (Step, error) { return n.replica.Write(now, reqs) }, group, func() {
+		select {
+		case n.synced <- struct{}{}:
+		default:
+		}
+	})
+}
+
+// step runs one call of the replica and hands what it led to to the syncer.
+func (n *Node) step(f func(int64) (Step, error), writes []*pendingWrite, after func()) {
+	if n.failed() != nil {
+		n.refuse(writes, n.writeError())
+		return
+	}
+	step, err := f(time.Now().UnixMilli())
+	if err != nil {
+		n.fail(err)
+		n.refuse(writes, n.writeError())
+		return
+	}
+	n.answer()
+	if step.Commit == nil && len(step.Effects) == 0 && len(step.Publish) == 0 && len(writes) == 0 {
+		return
+	}
+	n.queue <- outcome{step, n.replica.log.Ordinal(), writes, after}
+}
+
+// sync lets steps out in order, each when all it rests on is durable.
+func (n *Node) sync() {
+	for o := range n.queue {
+		if o.step.Commit != nil {
+			n.waitSince.Store(time.Now().UnixMilli())
+			err := o.step.Commit.Wait()
+			n.waitSince.Store(0)
+			if err != nil {
+				n.fail(fmt.Errorf("commit: %w", err))
+			}
+		}
+		if n.failed() != nil {
+			n.refuse(o.writes, n.writeError())
+			if o.after != nil {
+				o.after()
+			}
+			continue
+		}
+		n.show(o.ordinal)
+		for i, w := range o.writes {
+			w.done <- o.step.Results[i]
+		}
+		if o.after != nil {
+			o.after()
+		}
+		n.perform(&o.step)
+	}
+}
+
+// perform carries out the effects of a durable step.
+func (n *Node) perform(s *Step) {
+	t := n.cfg.Transport
+	for _, p := range s.Publish {
+		if t != nil {
+			t.Publish(p)
+		}
+	}
+	for _, e := range s.Effects {
+		switch e := e.(type) {
+		case gossip.Raise:
+			n.Alarm(e.Kind, e.Text, e.Hint)
+		case gossip.Send:
+			if t != nil {
+				t.Send(e.To, e.Message)
+			}
+		case gossip.Drop:
+			n.log.Warn("peer dropped", "session", e.Session, "reason", e.Reason)
+			if t != nil {
+				t.Drop(e.Session, e.Reason, e.Penalize)
+			}
+		case gossip.Learn:
+			if t != nil {
+				t.Learn(e.Addrs)
+			}
+		}
+	}
+}
+
+// show makes changes up to an ordinal visible to those who follow them.
+func (n *Node) show(ordinal uint64) {
+	if ordinal == n.visible.Load() {
+		return
+	}
+	n.visible.Store(ordinal)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	close(n.changed)
+	n.changed = make(chan struct{})
+}
+
+// Alarm notes something that a person should look at.
+func (n *Node) Alarm(kind, text, hint string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for i := range n.alarms {
+		if n.alarms[i].Kind == kind && n.alarms[i].Text == text {
+			n.alarms[i].Time = time.Now()
+			return
+		}
+	}
+	n.log.Warn(text, "alarm", kind, "hint", hint)
+	if len(n.alarms) == maxAlarms {
+		n.alarms = n.alarms[1:]
+	}
+	n.alarms = append(n.alarms, Alarm{Kind: kind, Text: text, Hint: hint, Time: time.Now()})
+}
+
+// Alarms returns the alarms raised since the node started.
+func (n *Node) Alarms() []Alarm {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return append([]Alarm(nil), n.alarms...)
+}
+
+// watch raises an alarm when the disk does not answer.
+func (n *Node) watch() {
+	if since := n.waitSince.Load(); since != 0 && time.Now().UnixMilli()-since > stuckMillis {
+		n.Alarm("disk", "the disk has not finished a write for 30 seconds", "look at the disk's health and at its free space")
+	}
+}
+
+// fail stops writing for good. A disk that failed leaves reads; anything else
+// is a broken invariant and stops the node.
+func (n *Node) fail(err error) {
+	f := &failure{err: err, readOnly: errors.Is(err, storage.ErrFailed)}
+	if !n.failure.CompareAndSwap(nil, f) {
+		return
+	}
+	if f.readOnly {
+		n.Alarm("disk", "writing to the disk went wrong, the node is read-only: "+err.Error(),
+			"free space or replace the disk, then start the node again: it recovers")
+		return
+	}
+	n.log.Error("node stopped", "error", err)
+	close(n.stopped)
+}
+
+func (n *Node) failed() *failure { return n.failure.Load() }
+
+func (n *Node) writeError() error {
+	f := n.failed()
+	if f.readOnly {
+		return fmt.Errorf("%w: %w", ErrReadOnly, f.err)
+	}
+	return fmt.Errorf("%w: %w", ErrClosed, f.err)
+}
+
+// Done is closed when the node stopped by itself; Err then says why.
+func (n *Node) Done() <-chan struct{} { return n.stopped }
+
+// Err says why the node stopped or became read-only, nil while all is well.
+func (n *Node) Err() error {
+	if f := n.failed(); f != nil {
+		return f.err
+	}
+	return nil
+}
+
+// Close stops the node after what it was doing and returns the lane that a
+// next process may go on with, nil where there is none.
+func (n *Node) Close() *Resume {
+	n.once.Do(func() { close(n.quit) })
+	<-n.done
+	if n.failed() != nil {
+		return nil
+	}
+	return n.replica.Resumable()
+}
+
+// Commit commits one transaction and returns when it is on disk. When ctx ends
+// first, the outcome is unknown: it may yet be committed.
+func (n *Node) Commit(ctx context.Context, creator string, ops []Op) (Receipt, error) {
+	w := &pendingWrite{Request{creator, ops}, make(chan Result, 1)}
+	select {
+	case n.writes <- w:
+	case <-n.done:
+		return Receipt{}, ErrClosed
+	case <-ctx.Done():
+		return Receipt{}, ctx.Err()
+	}
+	select {
+	case res := <-w.done:
+		return res.Receipt, res.Err
+	case <-n.done:
+		select {
+		case res := <-w.done:
+			return res.Receipt, res.Err
+		default:
+			return Receipt{}, ErrClosed
+		}
+	case <-ctx.Done():
+		return Receipt{}, fmt.Errorf("commit: outcome unknown: %w", ctx.Err())
+	}
+}
+
+// do runs f on the loop. It reports false where the node is closing.
+func (n *Node) do(f func(now int64) (Step, error)) bool {
+	select {
+	case n.events <- f:
+		return true
+	case <-n.done:
+		return false
+	}
+}
+
+// query runs f on the loop, between steps, also on a node that is read-only.
+// It returns when f has.
+func (n *Node) query(ctx context.Context, f func()) error {
+	ran := make(chan struct{})
+	select {
+	case n.queries <- func() { f(); close(ran) }:
+		<-ran
+		return nil
+	case <-n.done:
+		return ErrClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Opened tells that a session to a peer stands.
+func (n *Node) Opened(id gossip.SessionID, peer, addr string, outbound bool) {
+	n.do(func(now int64) (Step, error) { return n.replica.Opened(now, id, peer, addr, outbound) })
+}
+
+// Closed tells that a session has ended.
+func (n *Node) Closed(id gossip.SessionID) {
+	n.do(func(now int64) (Step, error) { return n.replica.Closed(now, id) })
+}
+
+// Received takes in a message of a session. It blocks while the node is busy,
+// which is the back-pressure on that session.
+func (n *Node) Received(id gossip.SessionID, message []byte) {
+	n.do(func(now int64) (Step, error) { return n.replica.Receive(now, id, message) })
+}
+
+// Published takes in verified entries that came by publication.
+func (n *Node) Published(entries []gossip.Published) {
+	n.do(func(now int64) (Step, error) { return n.replica.Published(now, entries) })
+}
+
+// Twin tells that another process with this node's identity was met.
+func (n *Node) Twin(addr string) {
+	n.do(func(now int64) (Step, error) { return n.replica.Twin(now, addr) })
+}
+
+// SetAddrs says where this node listens.
+func (n *Node) SetAddrs(addrs []string) {
+	n.do(func(int64) (Step, error) { n.replica.machine.SetAddrs(addrs); return Step{}, nil })
+}

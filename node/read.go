@@ -1,0 +1,514 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"sort"
+	"strconv"
+	"strings"
+
+	"github.com/rhizome-p2p/rhizome/clock"
+	"github.com/rhizome-p2p/rhizome/delta"
+	"github.com/rhizome-p2p/rhizome/merge"
+	"github.com/rhizome-p2p/rhizome/oplog"
+	"github.com/rhizome-p2p/rhizome/storage"
+)
+
+// Get reads all at and below a path of an entity, or ErrNotFound.
+func (n *Node) Get(_ context.Context, entity string, p delta.Path) (Reading, error) {
+	if err := delta.CheckEntity(entity); err != nil {
+		return Reading{}, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	r, found, err := merge.Read(&n.rows, entity, p)
+	if err != nil {
+		return Reading{}, err
+	}
+	if !found {
+		return Reading{}, fmt.Errorf("%w: %s", ErrNotFound, delta.Key(entity, p))
+	}
+	out, err := n.reading(n.db, entity, p, &r)
+	if err != nil {
+		return Reading{}, err
+	}
+	out.Incoming, err = n.incoming(entity)
+	return out, err
+}
+
+// reading adds the provenance to a reading of the kernel.
+func (n *Node) reading(r storage.Reader, entity string, p delta.Path, in *merge.Reading) (Reading, error) {
+	out := Reading{Entity: entity, Path: p, Value: in.Value, Conflicts: in.Conflicts, ETag: etagOf(in)}
+	cids := make(map[clock.EntryID]string)
+	for i := range in.Properties {
+		prop := &in.Properties[i]
+		for j := range prop.Survivors {
+			s := &prop.Survivors[j]
+			cid, err := n.cidOf(r, s.Dot.Entry(), cids)
+			if err != nil {
+				return out, err
+			}
+			key, _ := n.store.Lanes.Key(s.Dot.Lane)
+			v := Survivor{
+				Path: prop.Path, Verb: s.Verb, Value: s.Value, Dot: s.Dot, CID: cid,
+				Author: key.Author, Creator: s.Creator, Time: s.Time, Shown: prop.Shown[j],
+				Txn: clock.Dot{Lane: s.Dot.Lane, Seq: s.Dot.Seq, Index: s.Txn},
+			}
+			if inc, ok := s.Value.Inc(); ok && s.Verb == delta.Inc {
+				v.Value, v.Total = delta.Int(inc.Amount), inc.Total
+			}
+			out.Survivors = append(out.Survivors, v)
+		}
+	}
+	return out, nil
+}
+
+// cidOf returns the CID of an entry, "" where the log no longer holds it.
+func (n *Node) cidOf(r storage.Reader, id clock.EntryID, known map[clock.EntryID]string) (string, error) {
+	if c, ok := known[id]; ok {
+		return c, nil
+	}
+	rec, err := n.store.Record(r, id)
+	if err != nil && !errors.Is(err, oplog.ErrNotFound) {
+		return "", err
+	}
+	c := ""
+	if err == nil {
+		c = delta.CID(delta.HashHeader(&rec.Header)).String()
+	}
+	known[id] = c
+	return c, nil
+}
+
+// incoming lists the keys whose survivors refer to an entity.
+func (n *Node) incoming(entity string) (out []string, err error) {
+	lo := n.rows.key(kindRef, merge.AppendPrefix(nil, entity, ""))
+	for kv, err := range n.db.Scan(lo, storage.PrefixEnd(lo)) {
+		if err != nil {
+			return nil, fmt.Errorf("scan references: %w", err)
+		}
+		from, p, _, err := merge.ParseKey(kv.Key[len(lo):])
+		if err != nil {
+			return nil, err
+		}
+		if k := delta.Key(from, p); len(out) == 0 || out[len(out)-1] != k {
+			out = append(out, k)
+		}
+	}
+	return out, nil
+}
+
+// List returns, in byte order, the ids of entities with a prefix that come
+// after another; more says that the limit cut the list. Zero means 1000.
+func (n *Node) List(ctx context.Context, prefix, after string, limit int) (out []string, more bool, err error) {
+	if limit <= 0 {
+		limit = 1000
+	}
+	for entity, err := range n.entities(ctx, n.db, prefix, after) {
+		if err != nil {
+			return nil, false, err
+		}
+		if len(out) == limit {
+			return out, true, nil
+		}
+		out = append(out, entity)
+	}
+	return out, false, nil
+}
+
+// entities yields the ids of entities, seeking from one to the next.
+func (n *Node) entities(ctx context.Context, r storage.Reader, prefix, after string) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		all := n.rows.key(kindState, nil)
+		hi := storage.PrefixEnd(all)
+		lo := n.rows.key(kindState, namePrefix(prefix))
+		if after != "" && after >= prefix {
+			lo = storage.PrefixEnd(n.rows.key(kindState, merge.AppendPrefix(nil, after, "")))
+		}
+		for {
+			if err := ctx.Err(); err != nil {
+				yield("", err)
+				return
+			}
+			entity, next, err := n.nextEntity(r, lo, hi, len(all))
+			if err != nil {
+				yield("", err)
+				return
+			}
+			if next == nil || !strings.HasPrefix(entity, prefix) {
+				return
+			}
+			if !yield(entity, nil) {
+				return
+			}
+			lo = next
+		}
+	}
+}
+
+// namePrefix returns the start of the keys of all entities with a prefix.
+func namePrefix(prefix string) []byte {
+	k := merge.AppendPrefix(nil, prefix, "")
+	return k[:len(k)-2] // without the end of the name
+}
+
+func (n *Node) nextEntity(r storage.Reader, lo, hi []byte, skip int) (entity string, next []byte, err error) {
+	for kv, err := range r.Scan(lo, hi) {
+		if err != nil {
+			return "", nil, fmt.Errorf("list: %w", err)
+		}
+		entity, m, err := merge.EntityOf(kv.Key[skip:])
+		if err != nil {
+			return "", nil, err
+		}
+		return entity, storage.PrefixEnd(append([]byte(nil), kv.Key[:skip+m]...)), nil
+	}
+	return "", nil, nil
+}
+
+// Export yields a reading of every entity with a prefix, from one snapshot.
+func (n *Node) Export(ctx context.Context, prefix string) iter.Seq2[Reading, error] {
+	return func(yield func(Reading, error) bool) {
+		snap := n.db.Snapshot()
+		defer func() { _ = snap.Close() }() // reading only: nothing is lost
+		view := n.rows
+		view.r = snap
+		for entity, err := range n.entities(ctx, snap, prefix, "") {
+			if err != nil {
+				yield(Reading{}, err)
+				return
+			}
+			r, found, err := merge.Read(&view, entity, "")
+			var out Reading
+			if err == nil && found {
+				out, err = n.reading(snap, entity, "", &r)
+			}
+			if err != nil {
+				yield(Reading{}, err)
+				return
+			}
+			if found && !yield(out, nil) {
+				return
+			}
+		}
+	}
+}
+
+// Cursor returns the cursor of the newest change.
+func (n *Node) Cursor() string { return n.cursor(n.visible.Load()) }
+
+func (n *Node) cursor(ordinal uint64) string {
+	return n.cfg.LogID + "-" + strconv.FormatUint(ordinal, 10)
+}
+
+// parseCursor reads what cursor wrote; "" is now and "0" the beginning.
+func (n *Node) parseCursor(s string) (uint64, error) {
+	switch s {
+	case "":
+		return n.visible.Load(), nil
+	case "0":
+		return 0, nil
+	}
+	id, digits, ok := strings.Cut(s, "-")
+	ordinal, err := strconv.ParseUint(digits, 10, 64)
+	if !ok || err != nil {
+		return 0, fmt.Errorf("%w: %q", ErrCursor, s)
+	}
+	if id != n.cfg.LogID {
+		return 0, fmt.Errorf("%w: %q was made by another node", ErrCursor, s)
+	}
+	return ordinal, nil
+}
+
+// Changes yields transactions in the order in which this node applied them,
+// from a cursor on ("" from now, "0" from the beginning), and then waits for
+// more until ctx ends. Of a transaction only the deltas whose key has the
+// prefix are shown.
+func (n *Node) Changes(ctx context.Context, prefix, since string) iter.Seq2[Change, error] {
+	return func(yield func(Change, error) bool) {
+		at, err := n.parseCursor(since)
+		if err != nil {
+			yield(Change{}, err)
+			return
+		}
+		for {
+			n.mu.Lock()
+			changed := n.changed
+			n.mu.Unlock()
+			upTo := n.visible.Load()
+			for e, err := range n.applied(at+1, upTo) {
+				if err != nil {
+					yield(Change{}, err)
+					return
+				}
+				for _, c := range n.changesOf(e, prefix) {
+					if !yield(c, nil) {
+						return
+					}
+				}
+			}
+			at = max(at, upTo)
+			select {
+			case <-changed:
+			case <-ctx.Done():
+				return
+			case <-n.done:
+				return
+			}
+		}
+	}
+}
+
+// applied yields the entries with ordinals from lo to hi.
+func (n *Node) applied(lo, hi uint64) iter.Seq2[LogEntry, error] {
+	return func(yield func(LogEntry, error) bool) {
+		if lo > hi {
+			return
+		}
+		for r, err := range n.store.InOrder(n.db, lo) {
+			if err != nil {
+				yield(LogEntry{}, err)
+				return
+			}
+			if r.Ordinal > hi {
+				return
+			}
+			e, err := n.logEntry(&r)
+			if !yield(e, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// logEntry decodes a record for people.
+func (n *Node) logEntry(r *oplog.Record) (LogEntry, error) {
+	raw := append([]byte(nil), r.Raw...) // values outlive the record
+	rec := *r
+	rec.Raw = raw
+	e, err := rec.Entry()
+	if err != nil {
+		return LogEntry{}, fmt.Errorf("%w: %w", storage.ErrCorrupt, err)
+	}
+	key, _ := n.store.Lanes.Key(e.Lane)
+	out := LogEntry{
+		Cursor: n.cursor(r.Ordinal), ID: e.ID(), CID: delta.CID(e.Hash).String(), Body: delta.CID(e.Header.Body).String(),
+		Author: key.Author, Time: e.Time, Signed: len(r.Sig) > 0, Bytes: len(raw) + len(delta.AppendHeader(nil, &e.Header)),
+	}
+	if e.Seq > 1 {
+		out.Prev = delta.CID(e.Prev).String()
+	}
+	for i := range e.Body.Deps {
+		out.Deps = append(out.Deps, e.Body.Deps[i].EntryID)
+	}
+	index := 0
+	for i := range e.Body.Txns {
+		x := &e.Body.Txns[i]
+		c := Change{
+			Cursor: out.Cursor, Txn: e.Dot(index), CID: out.CID, Author: key.Author, Creator: x.Creator, Time: e.Time,
+		}
+		for j := range x.Deltas {
+			d := &x.Deltas[j]
+			v := d.Value
+			if inc, ok := v.Inc(); ok && d.Verb == delta.Inc {
+				v = delta.Int(inc.Amount)
+			}
+			c.Deltas = append(c.Deltas, ChangeDelta{
+				Entity: d.Entity, Path: d.Path, Verb: d.Verb, Value: v, Kills: len(d.Kills), Dot: e.Dot(index),
+			})
+			index++
+		}
+		out.Txns = append(out.Txns, c)
+	}
+	return out, nil
+}
+
+// changesOf returns the transactions of an entry that touch a prefix.
+func (n *Node) changesOf(e LogEntry, prefix string) []Change {
+	var out []Change
+	for _, c := range e.Txns {
+		if prefix != "" {
+			var kept []ChangeDelta
+			for _, d := range c.Deltas {
+				if strings.HasPrefix(delta.Key(d.Entity, d.Path), prefix) {
+					kept = append(kept, d)
+				}
+			}
+			c.Deltas = kept
+		}
+		if len(c.Deltas) > 0 {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// Log returns entries: with a lane that lane's, by seq and with what a closing
+// set aside; else all after a cursor ("" and "0" from the beginning), in the
+// order of application. Zero means 1000.
+func (n *Node) Log(_ context.Context, lane, since string, limit int) (out []LogEntry, err error) {
+	if limit <= 0 {
+		limit = 1000
+	}
+	if since == "" {
+		since = "0"
+	}
+	at, err := n.parseCursor(since)
+	if err != nil {
+		return nil, err
+	}
+	if lane != "" {
+		return n.laneLog(lane, at, limit)
+	}
+	for e, err := range n.applied(at+1, n.visible.Load()) {
+		if err != nil {
+			return nil, err
+		}
+		if out = append(out, e); len(out) == limit {
+			break
+		}
+	}
+	return out, nil
+}
+
+func (n *Node) laneLog(lane string, since uint64, limit int) (out []LogEntry, err error) {
+	id, err := clock.ParseLane(lane)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	if _, ok := n.store.Lanes.Key(id); !ok {
+		return nil, fmt.Errorf("%w: lane %s", ErrNotFound, lane)
+	}
+	for i, seq := range []iter.Seq2[oplog.Record, error]{n.store.Lane(n.db, id, 0), n.store.KeptLane(n.db, id)} {
+		for r, err := range seq {
+			if err != nil {
+				return nil, err
+			}
+			if r.Ordinal <= since || len(out) == limit {
+				continue
+			}
+			e, err := n.logEntry(&r)
+			if err != nil {
+				return nil, err
+			}
+			e.Closed = i == 1
+			out = append(out, e)
+		}
+	}
+	return out, nil
+}
+
+// Show returns one entry by CID, lane:seq or a dot in it, with its full causal
+// past.
+func (n *Node) Show(ctx context.Context, ref string) (LogEntry, error) {
+	rec, closed, err := n.resolve(ctx, ref)
+	if err != nil {
+		return LogEntry{}, err
+	}
+	e, err := n.logEntry(&rec)
+	if err != nil {
+		return LogEntry{}, err
+	}
+	e.Closed = closed
+	e.Past, err = n.past(ctx, &rec)
+	return e, err
+}
+
+func (n *Node) resolve(ctx context.Context, ref string) (rec oplog.Record, closed bool, err error) {
+	if strings.Count(ref, ":") == 0 {
+		return n.findCID(ctx, ref)
+	}
+	id, err := clock.ParseEntryID(ref)
+	if strings.Count(ref, ":") == 2 {
+		var d clock.Dot
+		d, err = clock.ParseDot(ref)
+		id = d.Entry()
+	}
+	if err != nil {
+		return rec, false, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	rec, err = n.store.Record(n.db, id)
+	if errors.Is(err, oplog.ErrNotFound) {
+		rec, err = n.store.Kept(n.db, id)
+		closed = true
+	}
+	if errors.Is(err, oplog.ErrNotFound) {
+		return rec, false, fmt.Errorf("%w: entry %v", ErrNotFound, id)
+	}
+	return rec, closed, err
+}
+
+// findCID looks through the log: CIDs are for people, who ask rarely, and an
+// index of random keys would cost every write.
+func (n *Node) findCID(ctx context.Context, ref string) (oplog.Record, bool, error) {
+	want, err := delta.ParseCID(ref)
+	if err != nil {
+		return oplog.Record{}, false, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	for r, err := range n.store.InOrder(n.db, 0) {
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
+			return oplog.Record{}, false, err
+		}
+		if r.Body == want || delta.HashHeader(&r.Header) == want {
+			r.Raw, r.Sig = append([]byte(nil), r.Raw...), append([]byte(nil), r.Sig...)
+			return r, false, nil
+		}
+	}
+	return oplog.Record{}, false, fmt.Errorf("%w: no entry with CID %s here", ErrNotFound, ref)
+}
+
+// past walks an entry's prev and deps to its full causal past.
+func (n *Node) past(ctx context.Context, rec *oplog.Record) ([]clock.EntryID, error) {
+	seen := map[clock.LaneID]uint64{} // all up to here is in the past
+	type todo struct{ id clock.EntryID }
+	e, err := rec.Entry()
+	if err != nil {
+		return nil, err
+	}
+	var stack []todo
+	push := func(id clock.EntryID) {
+		if id.Seq > seen[id.Lane] {
+			stack = append(stack, todo{id})
+		}
+	}
+	push(clock.EntryID{Lane: e.Lane, Seq: e.Seq - 1})
+	for i := range e.Body.Deps {
+		push(e.Body.Deps[i].EntryID)
+	}
+	for len(stack) > 0 {
+		id := stack[len(stack)-1].id
+		stack = stack[:len(stack)-1]
+		from := seen[id.Lane] + 1
+		if id.Seq < from {
+			continue
+		}
+		seen[id.Lane] = id.Seq
+		for r, err := range n.store.Lane(n.db, id.Lane, from) {
+			if err == nil {
+				err = ctx.Err()
+			}
+			if err != nil {
+				return nil, err
+			}
+			if r.Seq > id.Seq {
+				break
+			}
+			x, err := r.Entry()
+			if err != nil {
+				return nil, err
+			}
+			for i := range x.Body.Deps {
+				push(x.Body.Deps[i].EntryID)
+			}
+		}
+	}
+	out := make([]clock.EntryID, 0, len(seen))
+	for l, s := range seen {
+		out = append(out, clock.EntryID{Lane: l, Seq: s})
+	}
+	sort.Slice(out, func(i, j int) bool { return out[i].Lane.Compare(out[j].Lane) < 0 })
+	return out, nil
+}

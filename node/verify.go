@@ -1,0 +1,209 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+
+	"github.com/rhizome-p2p/rhizome/clock"
+	"github.com/rhizome-p2p/rhizome/delta"
+	"github.com/rhizome-p2p/rhizome/merge"
+	"github.com/rhizome-p2p/rhizome/oplog"
+	"github.com/rhizome-p2p/rhizome/storage"
+)
+
+// maxProblems bounds the problems that one report lists.
+const maxProblems = 100
+
+// Verify rereads everything from one snapshot: each lane's chain and newest
+// signature, each signature that is held, each row, the index of references
+// and the digest. Progress, if not nil, is told how much is done of about how
+// much.
+func (n *Node) Verify(ctx context.Context, progress func(done, total uint64)) (VerifyReport, error) {
+	v := verifier{n: n, ctx: ctx, progress: progress}
+	var snap storage.Snapshot
+	err := n.query(ctx, func() {
+		// Between steps, log, state and meta row agree.
+		snap = n.db.Snapshot()
+		v.heads = n.replica.log.Vector().Clone()
+		v.entries, v.total = n.replica.log.Entries(), n.replica.log.Entries()+n.replica.Survivors()
+		v.tally = n.replica.fold.Tally
+		for _, l := range v.heads.Lanes() {
+			h, ok := n.replica.log.SignedHead(l)
+			v.signed = append(v.signed, signedLane{l, h, ok})
+		}
+	})
+	if err != nil {
+		return VerifyReport{}, err
+	}
+	defer func() { _ = snap.Close() }() // reading only: nothing is lost
+	v.r = snap
+	for _, s := range v.signed {
+		if err := v.lane(s); err != nil {
+			return v.report, err
+		}
+	}
+	if v.report.Entries != v.entries {
+		v.problem("the log holds %d entries, its counter says %d", v.report.Entries, v.entries)
+	}
+	if err := v.rows(); err != nil {
+		return v.report, err
+	}
+	return v.report, v.refs()
+}
+
+type signedLane struct {
+	id    clock.LaneID
+	head  delta.SignedHead
+	known bool
+}
+
+type verifier struct {
+	n        *Node
+	ctx      context.Context
+	r        storage.Reader
+	progress func(done, total uint64)
+
+	heads          *clock.Vector
+	signed         []signedLane
+	tally          merge.Tally
+	entries        uint64
+	done, total    uint64
+	report         VerifyReport
+	refsFromRows   map[string]bool
+	tooManyToIndex bool
+}
+
+func (v *verifier) problem(format string, args ...any) {
+	if len(v.report.Problems) < maxProblems {
+		v.report.Problems = append(v.report.Problems, fmt.Sprintf(format, args...))
+	}
+}
+
+func (v *verifier) step() error {
+	if v.done++; v.progress != nil && v.done%4096 == 0 {
+		v.progress(v.done, v.total)
+	}
+	return v.ctx.Err()
+}
+
+// lane checks one lane's chain from its first entry to its head.
+func (v *verifier) lane(s signedLane) error {
+	v.report.Lanes++
+	key, _ := v.n.store.Lanes.Key(s.id)
+	var last clock.Head
+	for r, err := range v.n.store.Lane(v.r, s.id, 0) {
+		if err != nil {
+			v.problem("lane %v after %d: %v", s.id, last.Seq, err)
+			return v.ctx.Err()
+		}
+		if err := v.step(); err != nil {
+			return err
+		}
+		v.report.Entries++
+		v.entry(&r, key, last)
+		last = clock.Head{Seq: r.Seq, Hash: delta.HashHeader(&r.Header)}
+	}
+	if head := v.heads.Head(s.id); last != head {
+		v.problem("lane %v ends at %d with hash %v, its head says %d, %v", s.id, last.Seq, last.Hash, head.Seq, head.Hash)
+	}
+	if s.known {
+		if err := delta.Verify(key, &s.head.Header, s.head.Sig); err != nil {
+			v.problem("signed head: %v", err)
+		}
+	}
+	return nil
+}
+
+func (v *verifier) entry(r *oplog.Record, key delta.LaneKey, last clock.Head) {
+	if r.Seq != last.Seq+1 || r.Prev != last.Hash {
+		v.problem("entry %v does not follow %d", r.ID(), last.Seq)
+	}
+	if _, err := r.Entry(); err != nil {
+		v.problem("%v", err)
+	}
+	if len(r.Sig) > 0 {
+		if err := delta.Verify(key, &r.Header, r.Sig); err != nil {
+			v.problem("%v", err)
+		}
+	}
+}
+
+// maxIndexed bounds the references held in memory to compare the index with.
+const maxIndexed = 1 << 20
+
+// rows checks that every row can be read and that together they have the
+// digest that is kept.
+func (v *verifier) rows() error {
+	view := v.n.rows
+	view.r = v.r
+	v.refsFromRows = make(map[string]bool)
+	var tally merge.Tally
+	err := view.Rows(nil, func(key []byte, row []merge.Survivor) error {
+		entity, path, tag, err := merge.ParseKey(key)
+		if err != nil {
+			v.problem("row key %x: %v", key, err)
+			return v.ctx.Err()
+		}
+		for i := range row {
+			s := &row[i]
+			tally.Digest = tally.Digest.Plus(s.Sum(key))
+			tally.Rows++
+			v.report.Rows++
+			if err := v.step(); err != nil {
+				return err
+			}
+			d := delta.Delta{Entity: entity, Path: path, Verb: s.Verb, Value: s.Value}
+			if delta.CheckValue(s.Value) != nil || delta.TagOf(s.Dot.Lane, s.Creator, &d) != tag {
+				v.problem("row %s: survivor %v does not belong there", delta.Key(entity, path), s.Dot)
+			}
+			v.noteRef(key, s)
+		}
+		return nil
+	})
+	if ctxErr := v.ctx.Err(); ctxErr != nil {
+		return ctxErr
+	}
+	if err != nil {
+		v.problem("rows: %v", err)
+	} else if tally != v.tally {
+		v.problem("%d survivors with digest %v, the node keeps %d with %v",
+			tally.Rows, tally.Digest, v.tally.Rows, v.tally.Digest)
+	}
+	return nil
+}
+
+func (v *verifier) noteRef(key []byte, s *merge.Survivor) {
+	target, ok := s.Value.Ref()
+	if !ok {
+		return
+	}
+	if len(v.refsFromRows) >= maxIndexed {
+		v.tooManyToIndex = true
+		return
+	}
+	v.refsFromRows[string(append(merge.AppendPrefix(nil, target, ""), key...))] = true
+}
+
+// refs compares the index of references with the rows.
+func (v *verifier) refs() error {
+	if v.tooManyToIndex {
+		return nil
+	}
+	lo := v.n.rows.key(kindRef, nil)
+	for kv, err := range v.r.Scan(lo, storage.PrefixEnd(lo)) {
+		if err != nil {
+			v.problem("references: %v", err)
+			return v.ctx.Err()
+		}
+		k := string(bytes.Clone(kv.Key[len(lo):]))
+		if !v.refsFromRows[k] {
+			v.problem("the index has a reference that no row holds: %x", k)
+		}
+		delete(v.refsFromRows, k)
+	}
+	if len(v.refsFromRows) > 0 {
+		v.problem("the index lacks %d references", len(v.refsFromRows))
+	}
+	return nil
+}
