@@ -3,6 +3,7 @@ package delta
 import (
 	"bytes"
 	"crypto/ed25519"
+	"strconv"
 	"testing"
 
 	"github.com/rhizome-p2p/rhizome/clock"
@@ -86,19 +87,22 @@ func BenchmarkVerify(b *testing.B) {
 	}
 }
 
-func BenchmarkBatch64(b *testing.B) {
+func BenchmarkBatch(b *testing.B) {
 	e, k := benchEntry(b)
-	var batch Batch
-	b.ReportAllocs()
-	for b.Loop() {
-		for range 64 {
-			batch.Add(k, &e.Header, e.Sig)
-		}
-		if errs := batch.Verify(); errs != nil {
-			b.Fatal(errs)
-		}
+	for _, size := range []int{16, 64, 256, 1024} {
+		b.Run(strconv.Itoa(size), func(b *testing.B) {
+			var batch Batch
+			for b.Loop() {
+				for range size {
+					batch.Add(k, &e.Header, e.Sig)
+				}
+				if errs := batch.Verify(); errs != nil {
+					b.Fatal(errs)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*size), "ns/sig")
+		})
 	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/64, "ns/sig")
 }
 
 func BenchmarkBuild(b *testing.B) {
