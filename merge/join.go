@@ -62,9 +62,9 @@ func (p *placed) hash() []byte {
 	return b[:]
 }
 
-// An edit is what one row loses and gains. Both are in dot order.
+// An edit is what one row loses and gains.
 type edit struct {
-	lost   []clock.Dot
+	lost   []clock.Dot // in dot order, as the row was compared
 	gained []Survivor
 }
 
@@ -152,7 +152,6 @@ func (j *joiner) duel() {
 func (j *joiner) apply(dst *Fold) error {
 	for _, key := range slices.Sorted(maps.Keys(j.edits)) {
 		e := j.edits[key]
-		slices.SortFunc(e.lost, clock.Dot.Compare)
 		lost := func(d clock.Dot) bool {
 			_, found := slices.BinarySearchFunc(e.lost, d, clock.Dot.Compare)
 			return found

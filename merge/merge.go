@@ -55,7 +55,11 @@ func (s *Survivor) newer(o *Survivor) bool { return s.compare(o) > 0 }
 
 // Sum returns the survivor's part of the state digest.
 func (s *Survivor) Sum(key []byte) digest.Sum {
-	b := make([]byte, 0, 128+len(key)+len(s.Value))
+	var buf [384]byte // what most survivors fit into, without an allocation
+	b := buf[:0]
+	if 128+len(key)+len(s.Creator)+len(s.Value) > len(buf) {
+		b = make([]byte, 0, 128+len(key)+len(s.Creator)+len(s.Value))
+	}
 	b = binary.AppendUvarint(b, uint64(len(key)))
 	b = append(b, key...)
 	b = append(b, s.Dot.Lane[:]...)

@@ -89,6 +89,8 @@ func TestPlanInc(t *testing.T) {
 	ann.inc("e", "/n", math.MinInt64)
 	ann.inc("e", "/n", 1)
 	ann.inc("e", "/low", math.MinInt64)
+	ann.inc("e", "/low", 1)
+	ann.inc("e", "/low", -1) // to the least again
 	if _, err := PlanInc(ann.mem, "e", "/low", ann.lane, -1); !errors.Is(err, ErrOverflow) {
 		t.Errorf("error %v below the least int64", err)
 	}

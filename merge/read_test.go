@@ -149,6 +149,16 @@ func TestReadStories(t *testing.T) {
 			conflicts: `["/x"]`,
 		},
 		{
+			name: "also where the newest field is not the last",
+			story: func(ann, bob, _ *pen) {
+				ann.at(6).put("e", "/x/a", 1)
+				ann.at(3).put("e", "/x/b", 2)
+				bob.at(5).put("e", "/x", "flat")
+			},
+			want:      `{"x":{"a":1,"b":2}}`,
+			conflicts: `["/x"]`,
+		},
+		{
 			name: "at three levels the newest of all wins, each conflict is told",
 			story: func(ann, bob, cyn *pen) {
 				ann.at(5).put("e", "", "root")
@@ -332,7 +342,7 @@ func TestReadStories(t *testing.T) {
 		{
 			name: "a counter that meets a value",
 			story: func(ann, bob, cyn *pen) {
-				ann.at(4).put("e", "/x", "value")
+				ann.at(4).put("e", "/x", []any{100, 200}) // looks like an inc
 				bob.at(6).inc("e", "/x", 2)
 				cyn.at(3).inc("e", "/x", 3)
 			},
@@ -410,9 +420,14 @@ func TestReadShown(t *testing.T) {
 	ann.vote("ann", "e", "/v", "x")
 	bob.vote("bob", "e", "/v", "x")
 	cyn.vote("cyn", "e", "/v", "y")
+	// What another verb wrote is not shown, though the value is the same.
+	ann.at(5).vote("ann", "e", "/w", "x")
+	bob.at(4).put("e", "/w", "x")
 	ann.take(bob, cyn)
 	for _, p := range ann.read(t, "e", "").Properties {
-		want := map[delta.Path][]bool{"/x": {true, false, false}, "/v": {false, true, true}}[p.Path]
+		want := map[delta.Path][]bool{
+			"/x": {true, false, false}, "/v": {false, true, true}, "/w": {true, false},
+		}[p.Path]
 		if !slices.Equal(p.Shown, want) {
 			t.Errorf("%s shows %v, want %v", p.Path, p.Shown, want)
 		}
@@ -438,7 +453,17 @@ func TestETag(t *testing.T) {
 	if bob.read(t, "e", "").ETag != two {
 		t.Error("two nodes with one state have two etags")
 	}
-	if bob.read(t, "e", "/x").ETag != two {
+	// The value stays that of the newest; a sibling behind it changes.
+	cyn := newPen("cyn")
+	cyn.at(1).put("e", "/x", 1)
+	bob.take(cyn)
+	three := bob.read(t, "e", "").ETag
+	cyn.at(2).put("e", "/x", 1)
+	bob.take(cyn)
+	if four := bob.read(t, "e", "").ETag; three == two || four == three {
+		t.Error("a change of a sibling keeps the etag")
+	}
+	if ann.read(t, "e", "/x").ETag != two {
 		t.Error("the same survivors have two etags")
 	}
 }

@@ -86,6 +86,7 @@ func TestParseRowRejects(t *testing.T) {
 		"a lane without a number":       {1, 1, 0, 0, 1, 1, 0, 1, 0xf6},
 		"a lane number past 32 bits":    {0x80, 0x80, 0x80, 0x80, 0x10, 1, 0, 0, 1, 1, 0, 1, 0xf6},
 		"an index past 32 bits":         {0, 1, 0x80, 0x80, 0x80, 0x80, 0x10, 0, 1, 1, 0, 1, 0xf6},
+		"a transaction past 32 bits":    {0, 1, 0, 0x80, 0x80, 0x80, 0x80, 0x10, 1, 1, 0, 1, 0xf6},
 		"no verb":                       {0, 1, 0, 0, 1},
 		"an unknown verb":               {0, 1, 0, 0, 1, 99, 0, 1, 0xf6},
 		"a verb that leaves nothing":    {0, 1, 0, 0, 1, byte(delta.Drop), 0, 1, 0xf6},
