@@ -21,12 +21,20 @@ func TestContract(t *testing.T) {
 	})
 }
 
-// The contract holds on the operating system's files, and when every few
-// writes fill a memtable, so that flushes and compactions run all the time.
-func TestContractOnDisk(t *testing.T) {
+// The contract holds when every few writes fill a memtable, so that flushes
+// and compactions run all the time.
+func TestContractUnderCompaction(t *testing.T) {
 	storagetest.Run(t, func(testing.TB) storagetest.Opener {
+		fs := vfs.NewMem()
+		return func() (storage.DB, error) { return Open("/store", Options{FS: fs, memTableBytes: 64 << 10}) }
+	})
+}
+
+// The contract holds on the operating system's files.
+func TestContractOnDisk(t *testing.T) {
+	storagetest.RunCases(t, func(testing.TB) storagetest.Opener {
 		dir := t.TempDir()
-		return func() (storage.DB, error) { return Open(dir, Options{memTableBytes: 64 << 10}) }
+		return func() (storage.DB, error) { return Open(dir, Options{}) }
 	})
 }
 

@@ -30,6 +30,15 @@ type Disk interface {
 
 // Run runs the suite. newOpener makes a fresh, empty place for a store.
 func Run(t *testing.T, newOpener func(testing.TB) Opener) {
+	RunCases(t, newOpener)
+	t.Run("Model", func(t *testing.T) {
+		rapid.Check(t, func(rt *rapid.T) { testModel(rt, newOpener(t)) })
+	})
+}
+
+// RunCases is Run without the model test, whose many stores take long where
+// opening one waits for a disk.
+func RunCases(t *testing.T, newOpener func(testing.TB) Opener) {
 	for _, c := range []struct {
 		name string
 		test func(*testing.T, Opener)
@@ -53,9 +62,6 @@ func Run(t *testing.T, newOpener func(testing.TB) Opener) {
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, newOpener(t)) })
 	}
-	t.Run("Model", func(t *testing.T) {
-		rapid.Check(t, func(rt *rapid.T) { testModel(rt, newOpener(t)) })
-	})
 }
 
 func open(t testing.TB, o Opener) storage.DB {
