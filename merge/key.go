@@ -3,6 +3,7 @@ package merge
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/rhizome-p2p/rhizome/delta"
@@ -30,6 +31,8 @@ func appendName(b []byte, s string) []byte {
 
 // AppendPrefix appends the prefix of all rows at and below a path.
 func AppendPrefix(b []byte, entity string, p delta.Path) []byte {
+	// Room for a tag and some names: most keys are made in one allocation.
+	b = slices.Grow(b, len(entity)+len(p)+32)
 	b = appendName(b, entity)
 	for len(p) > 0 {
 		n := 1 + strings.IndexByte(string(p[1:]), '/')

@@ -57,9 +57,6 @@ func (s *Survivor) newer(o *Survivor) bool { return s.compare(o) > 0 }
 func (s *Survivor) Sum(key []byte) digest.Sum {
 	var buf [384]byte // what most survivors fit into, without an allocation
 	b := buf[:0]
-	if 128+len(key)+len(s.Creator)+len(s.Value) > len(buf) {
-		b = make([]byte, 0, 128+len(key)+len(s.Creator)+len(s.Value))
-	}
 	b = binary.AppendUvarint(b, uint64(len(key)))
 	b = append(b, key...)
 	b = append(b, s.Dot.Lane[:]...)

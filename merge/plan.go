@@ -38,7 +38,12 @@ func collect(v View, prefix []byte) ([]clock.Dot, error) {
 		}
 		return nil
 	})
-	return slices.SortedFunc(maps.Values(highest), clock.Dot.Compare), err
+	if len(highest) == 0 {
+		return nil, err
+	}
+	bounds := slices.AppendSeq(make([]clock.Dot, 0, len(highest)), maps.Values(highest))
+	slices.SortFunc(bounds, clock.Dot.Compare)
+	return bounds, err
 }
 
 // PlanAssign plans the assignment of a value: it kills every sibling that v
