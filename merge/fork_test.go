@@ -92,6 +92,17 @@ func lawFork(k *kernel, pick chooser) error {
 		return err
 	}
 
+	// By state, from a side that has not closed the lane yet.
+	unaware, err := b.deliver(b.whole())
+	if err != nil {
+		return err
+	}
+	z := one.clone()
+	if err := errors.Join(z.closedJoin(unaware, fork), z.check(), noneOf(z, fork),
+		same("join with the unaware", z.describe(false), x.describe(false))); err != nil {
+		return err
+	}
+
 	// By entries first: the sides end with equal vectors and it may be unequal
 	// states, since each lacks what the other's branch killed. Joining settles
 	// that, and gives the same as joining at once.

@@ -411,7 +411,7 @@ func same(what, got, want string) error {
 // that fails, and on fixed ones, which are longer on average.
 func hold(t *testing.T, law func(k *kernel, pick chooser) error) {
 	t.Helper()
-	for seed := range uint64(300) {
+	for seed := range uint64(150) {
 		if err := law(new(kernel), seeded(seed)); err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
 		}
