@@ -75,9 +75,10 @@ func (s *Survivor) Sum(key []byte) digest.Sum {
 type View interface {
 	// Row returns the survivors of one row, none where there is no row.
 	Row(key []byte) ([]Survivor, error)
-	// Rows calls f for each row with the prefix, in key order. The key is
-	// valid only within the call, in which f must not change the state. The
-	// row stays valid and must not be changed, here as from Row.
+	// Rows calls f for each row with the prefix, in key order; the empty
+	// prefix means all rows. The key is valid only within the call, in which f
+	// must not change the state. The row stays valid and must not be changed,
+	// here as from Row.
 	Rows(prefix []byte, f func(key []byte, row []Survivor) error) error
 }
 
