@@ -39,7 +39,7 @@ func TestContractOnDisk(t *testing.T) {
 }
 
 func TestFaultyContract(t *testing.T) {
-	storagetest.Run(t, func(testing.TB) storagetest.Opener {
+	storagetest.RunCases(t, func(testing.TB) storagetest.Opener {
 		fs := vfs.NewMem()
 		return func() (storage.DB, error) {
 			db, err := Open("/store", Options{FS: fs})
