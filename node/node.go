@@ -1,7 +1,6 @@
 package node
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -51,17 +50,20 @@ type Node struct {
 	store *oplog.Store
 	start time.Time
 
-	// loop owns the replica.
+	// turn guards the replica and what else belongs to a step: whoever holds it
+	// runs one, and puts what it led to into the queue before letting go.
+	turn    sync.Mutex
 	replica *Replica
+	askers  []asker
+	nonce   uint64
+
 	events  chan func(now int64) (Step, error)
-	queries chan func()
-	writes  chan *pendingWrite
-	synced  chan struct{}
 	queue   chan outcome
 	quit    chan struct{}
 	done    chan struct{} // closed when both goroutines have ended
 	stopped chan struct{} // closed when the node stopped by itself
-	once    sync.Once
+
+	commits commits
 
 	// failure is why the node stopped or refuses writes.
 	failure atomic.Pointer[failure]
@@ -76,8 +78,6 @@ type Node struct {
 	mu      sync.Mutex
 	changed chan struct{} // closed and replaced when visible rises
 	alarms  []Alarm
-	askers  []asker // owned by the loop
-	nonce   uint64  // owned by the loop
 }
 
 type failure struct {
@@ -85,17 +85,10 @@ type failure struct {
 	readOnly bool
 }
 
-type pendingWrite struct {
-	req  Request
-	done chan Result
-}
-
 // outcome is a step on its way to durability.
 type outcome struct {
 	step    Step
 	ordinal uint64
-	writes  []*pendingWrite
-	after   func()
 }
 
 type asker struct {
@@ -104,9 +97,6 @@ type asker struct {
 }
 
 const (
-	// maxGroup bounds how many transactions are committed together.
-	maxGroup = 4096
-
 	// outcomeQueue bounds how many steps may wait for the disk; past it the
 	// loop waits too.
 	outcomeQueue = 1024
@@ -134,9 +124,6 @@ func New(cfg Config) (*Node, error) {
 		cfg: cfg, log: cfg.Logger, db: cfg.Replica.DB, replica: r, store: r.log.Store, start: time.Now(),
 		rows:    rows{r: cfg.Replica.DB, prefix: r.log.Prefix(), lanes: r.log.Lanes},
 		events:  make(chan func(int64) (Step, error), 256),
-		queries: make(chan func()),
-		writes:  make(chan *pendingWrite, maxGroup),
-		synced:  make(chan struct{}, 1),
 		queue:   make(chan outcome, outcomeQueue),
 		quit:    make(chan struct{}),
 		done:    make(chan struct{}),
@@ -148,7 +135,7 @@ func New(cfg Config) (*Node, error) {
 	return n, nil
 }
 
-// run is the loop that owns the replica. It returns last, after the syncer.
+// run takes in events and time. It returns last, after the syncer.
 func (n *Node) run() {
 	var syncer sync.WaitGroup
 	syncer.Go(n.sync)
@@ -159,116 +146,68 @@ func (n *Node) run() {
 		syncer.Wait()
 		close(n.done)
 	}()
-	var group []*pendingWrite
-	inFlight := 0
 	for {
 		select {
 		case <-n.quit:
-			n.refuse(group, ErrClosed)
 			return
-		case w := <-n.writes:
-			group = n.drain(append(group, w))
-		case <-n.synced:
-			inFlight = 0
 		case f := <-n.events:
-			n.step(f, nil, nil)
-		case f := <-n.queries:
-			f()
+			n.step(f)
 		case <-tick.C:
-			n.step(n.replica.Tick, nil, nil)
+			n.step(n.replica.Tick)
 			n.watch()
 		}
-		if len(group) > 0 && inFlight == 0 {
-			inFlight = 1
-			n.write(group)
-			group = nil
-		}
-		if n.failed() != nil {
-			n.refuse(group, n.writeError())
-			group, inFlight = nil, 0
-		}
 	}
-}
-
-// drain adds the writes that are waiting already, so that they share a
-// signature and a flush.
-func (n *Node) drain(group []*pendingWrite) []*pendingWrite {
-	for len(group) < maxGroup {
-		select {
-		case w := <-n.writes:
-			group = append(group, w)
-		default:
-			return group
-		}
-	}
-	return group
-}
-
-func (n *Node) refuse(group []*pendingWrite, err error) {
-	for _, w := range group {
-		w.done <- Result{Err: err}
-	}
-}
-
-func (n *Node) write(group []*pendingWrite) {
-	reqs := make([]Request, len(group))
-	for i, w := range group {
-		reqs[i] = w.req
-	}
-	n.step(func(now int64) (Step, error) { return n.replica.Write(now, reqs) }, group, func() {
-		select {
-		case n.synced <- struct{}{}:
-		default:
-		}
-	})
 }
 
 // step runs one call of the replica and hands what it led to to the syncer.
-func (n *Node) step(f func(int64) (Step, error), writes []*pendingWrite, after func()) {
+func (n *Node) step(f func(int64) (Step, error)) {
+	n.turn.Lock()
+	defer n.turn.Unlock()
+	step, err := n.try(f)
+	if err == nil && (step.Commit != nil || len(step.Effects) > 0 || len(step.Publish) > 0) {
+		n.queue <- outcome{step, n.replica.log.Ordinal()}
+	}
+}
+
+// try runs one call of the replica unless the node has failed; the caller
+// holds turn.
+func (n *Node) try(f func(int64) (Step, error)) (Step, error) {
 	if n.failed() != nil {
-		n.refuse(writes, n.writeError())
-		return
+		return Step{}, n.writeError()
 	}
 	step, err := f(time.Now().UnixMilli())
 	if err != nil {
 		n.fail(err)
-		n.refuse(writes, n.writeError())
-		return
+		return Step{}, n.writeError()
 	}
 	n.answer()
-	if step.Commit == nil && len(step.Effects) == 0 && len(step.Publish) == 0 && len(writes) == 0 {
-		return
-	}
-	n.queue <- outcome{step, n.replica.log.Ordinal(), writes, after}
+	return step, nil
 }
 
 // sync lets steps out in order, each when all it rests on is durable.
 func (n *Node) sync() {
 	for o := range n.queue {
-		if o.step.Commit != nil {
-			n.waitSince.Store(time.Now().UnixMilli())
-			err := o.step.Commit.Wait()
-			n.waitSince.Store(0)
-			if err != nil {
-				n.fail(fmt.Errorf("commit: %w", err))
-			}
+		if n.durable(&o.step) == nil {
+			n.show(o.ordinal)
+			n.perform(&o.step)
 		}
-		if n.failed() != nil {
-			n.refuse(o.writes, n.writeError())
-			if o.after != nil {
-				o.after()
-			}
-			continue
-		}
-		n.show(o.ordinal)
-		for i, w := range o.writes {
-			w.done <- o.step.Results[i]
-		}
-		if o.after != nil {
-			o.after()
-		}
-		n.perform(&o.step)
 	}
+}
+
+// durable waits until all that a step wrote, and all before it, is on disk.
+func (n *Node) durable(s *Step) error {
+	if s.Commit != nil {
+		n.waitSince.Store(time.Now().UnixMilli())
+		err := s.Commit.Wait()
+		n.waitSince.Store(0)
+		if err != nil {
+			n.fail(fmt.Errorf("commit: %w", err))
+		}
+	}
+	if n.failed() != nil {
+		return n.writeError()
+	}
+	return nil
 }
 
 // perform carries out the effects of a durable step.
@@ -302,12 +241,12 @@ func (n *Node) perform(s *Step) {
 
 // show makes changes up to an ordinal visible to those who follow them.
 func (n *Node) show(ordinal uint64) {
-	if ordinal == n.visible.Load() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if ordinal <= n.visible.Load() {
 		return
 	}
 	n.visible.Store(ordinal)
-	n.mu.Lock()
-	defer n.mu.Unlock()
 	close(n.changed)
 	n.changed = make(chan struct{})
 }
@@ -383,7 +322,9 @@ func (n *Node) Err() error {
 // Close stops the node after what it was doing and returns the lane that a
 // next process may go on with, nil where there is none.
 func (n *Node) Close() *Resume {
-	n.once.Do(func() { close(n.quit) })
+	if n.commits.close() {
+		close(n.quit)
+	}
 	<-n.done
 	if n.failed() != nil {
 		return nil
@@ -391,33 +332,8 @@ func (n *Node) Close() *Resume {
 	return n.replica.Resumable()
 }
 
-// Commit commits one transaction and returns when it is on disk. When ctx ends
-// first, the outcome is unknown: it may yet be committed.
-func (n *Node) Commit(ctx context.Context, creator string, ops []Op) (Receipt, error) {
-	w := &pendingWrite{Request{creator, ops}, make(chan Result, 1)}
-	select {
-	case n.writes <- w:
-	case <-n.done:
-		return Receipt{}, ErrClosed
-	case <-ctx.Done():
-		return Receipt{}, ctx.Err()
-	}
-	select {
-	case res := <-w.done:
-		return res.Receipt, res.Err
-	case <-n.done:
-		select {
-		case res := <-w.done:
-			return res.Receipt, res.Err
-		default:
-			return Receipt{}, ErrClosed
-		}
-	case <-ctx.Done():
-		return Receipt{}, fmt.Errorf("commit: outcome unknown: %w", ctx.Err())
-	}
-}
-
-// do runs f on the loop. It reports false where the node is closing.
+// do runs f in its turn, without waiting for it. It reports false where the
+// node is closing.
 func (n *Node) do(f func(now int64) (Step, error)) bool {
 	select {
 	case n.events <- f:
@@ -427,19 +343,11 @@ func (n *Node) do(f func(now int64) (Step, error)) bool {
 	}
 }
 
-// query runs f on the loop, between steps, also on a node that is read-only.
-// It returns when f has.
-func (n *Node) query(ctx context.Context, f func()) error {
-	ran := make(chan struct{})
-	select {
-	case n.queries <- func() { f(); close(ran) }:
-		<-ran
-		return nil
-	case <-n.done:
-		return ErrClosed
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+// query runs f between steps, also on a node that is read-only.
+func (n *Node) query(f func()) {
+	n.turn.Lock()
+	defer n.turn.Unlock()
+	f()
 }
 
 // Opened tells that a session to a peer stands.

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/rhizome-p2p/rhizome/clock"
@@ -186,8 +187,10 @@ func (s *state) Row(key []byte) ([]merge.Survivor, error) {
 
 // Rows implements merge.View.
 func (s *state) Rows(prefix []byte, f func(key []byte, row []merge.Survivor) error) error {
-	if no, err := s.absent(prefix); no || err != nil {
-		return err
+	if len(prefix) > 0 {
+		if no, err := s.absent(prefix); no || err != nil {
+			return err
+		}
 	}
 	over, err := s.changedUnder(prefix)
 	if err != nil {
@@ -221,6 +224,9 @@ func (s *state) Rows(prefix []byte, f func(key []byte, row []merge.Survivor) err
 
 // changedUnder lists the changed rows with a prefix, in order.
 func (s *state) changedUnder(prefix []byte) ([]string, error) {
+	if len(prefix) == 0 {
+		return slices.Sorted(maps.Keys(s.changed)), nil
+	}
 	_, n, err := merge.EntityOf(prefix)
 	if err != nil {
 		return nil, err

@@ -20,7 +20,7 @@ func (n *Node) Fill(ctx context.Context, s *Status, fresh bool) error {
 		cancel()
 	}
 	var peers []gossip.PeerState
-	err := n.query(ctx, func() {
+	n.query(func() {
 		r := n.replica
 		s.Digest = r.Digest().String()
 		s.Frontier = r.log.Root().String()
@@ -36,9 +36,6 @@ func (n *Node) Fill(ctx context.Context, s *Status, fresh bool) error {
 		}
 		peers = r.machine.Peers()
 	})
-	if err != nil {
-		return err
-	}
 	for i := range s.Forks {
 		for _, err := range n.store.KeptLane(n.db, s.Forks[i].Lane) {
 			if err != nil {
@@ -53,6 +50,7 @@ func (n *Node) Fill(ctx context.Context, s *Status, fresh bool) error {
 	s.Alarms = n.Alarms()
 	s.ReadOnly = n.failed() != nil
 	s.Uptime = time.Since(n.start)
+	var err error
 	if s.DiskBytes, err = n.db.DiskBytes(); err != nil {
 		return fmt.Errorf("status: %w", err)
 	}
@@ -98,7 +96,7 @@ func (n *Node) ask(ctx context.Context) bool {
 	}
 }
 
-// answer tells those whose question all peers have answered. The loop calls it.
+// answer tells those whose question all peers have answered. The caller holds turn.
 func (n *Node) answer() {
 	kept := n.askers[:0]
 	for _, a := range n.askers {

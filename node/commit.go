@@ -1,0 +1,155 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+)
+
+// commits groups concurrent writes: while one caller, the leader, waits for
+// the disk, others queue; when it is done, the first of them leads for all that
+// queued. So a flush and a signature are shared by as many as come, and a
+// caller alone writes without passing through another goroutine.
+type commits struct {
+	mu      sync.Mutex
+	waiting []*pendingWrite
+	leading bool // somebody leads, or has been told to
+	closed  bool
+	calls   sync.WaitGroup
+}
+
+type pendingWrite struct {
+	req  Request
+	lead chan struct{} // tells the caller to lead
+	done chan Result
+}
+
+// maxGroup bounds how many transactions are committed together.
+const maxGroup = 4096
+
+// enter queues a write. It reports false where the node is closing.
+func (c *commits) enter(w *pendingWrite) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return false
+	}
+	c.calls.Add(1)
+	c.waiting = append(c.waiting, w)
+	if !c.leading {
+		c.leading = true
+		w.lead <- struct{}{}
+	}
+	return true
+}
+
+// take removes what has queued; the caller leads.
+func (c *commits) take() []*pendingWrite {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := min(len(c.waiting), maxGroup)
+	group := c.waiting[:n:n]
+	c.waiting = slices.Clone(c.waiting[n:])
+	return group
+}
+
+// pass hands the lead on.
+func (c *commits) pass() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.passLocked()
+}
+
+func (c *commits) passLocked() {
+	c.leading = len(c.waiting) > 0
+	if c.leading {
+		c.waiting[0].lead <- struct{}{}
+	}
+}
+
+// abandon takes a write out of the queue; false where a leader has it already.
+func (c *commits) abandon(w *pendingWrite) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	i := slices.Index(c.waiting, w)
+	if i < 0 {
+		return false
+	}
+	c.waiting = slices.Delete(c.waiting, i, i+1)
+	select {
+	case <-w.lead:
+		c.passLocked()
+	default:
+	}
+	return true
+}
+
+// close refuses new writes and waits for those under way. It reports true the
+// first time.
+func (c *commits) close() bool {
+	c.mu.Lock()
+	first := !c.closed
+	c.closed = true
+	c.mu.Unlock()
+	c.calls.Wait()
+	return first
+}
+
+// Commit commits one transaction and returns when it is on disk. When ctx ends
+// first, the outcome may be unknown: the error says so.
+func (n *Node) Commit(ctx context.Context, creator string, ops []Op) (Receipt, error) {
+	if err := ctx.Err(); err != nil {
+		return Receipt{}, err
+	}
+	w := &pendingWrite{Request{creator, ops}, make(chan struct{}, 1), make(chan Result, 1)}
+	if !n.commits.enter(w) {
+		return Receipt{}, ErrClosed
+	}
+	defer n.commits.calls.Done()
+	select {
+	case <-w.lead:
+		n.lead()
+	case res := <-w.done:
+		return res.Receipt, res.Err
+	case <-ctx.Done():
+		if n.commits.abandon(w) {
+			return Receipt{}, ctx.Err()
+		}
+		return Receipt{}, fmt.Errorf("commit: outcome unknown: %w", ctx.Err())
+	}
+	res := <-w.done
+	return res.Receipt, res.Err
+}
+
+// lead commits what has queued, waits for the disk, and hands the lead on.
+func (n *Node) lead() {
+	group := n.commits.take()
+	reqs := make([]Request, len(group))
+	for i, w := range group {
+		reqs[i] = w.req
+	}
+	n.turn.Lock()
+	step, err := n.try(func(now int64) (Step, error) { return n.replica.Write(now, reqs) })
+	ordinal := n.replica.log.Ordinal()
+	n.turn.Unlock()
+	if err == nil {
+		err = n.durable(&step)
+	}
+	n.commits.pass()
+	if err != nil {
+		for _, w := range group {
+			w.done <- Result{Err: err}
+		}
+		return
+	}
+	n.show(ordinal)
+	for i, w := range group {
+		w.done <- step.Results[i]
+	}
+	// What is left needs no more waiting, but its turn.
+	step.Commit, step.Results = nil, nil
+	n.turn.Lock()
+	n.queue <- outcome{step, ordinal}
+	n.turn.Unlock()
+}
