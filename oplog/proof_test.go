@@ -50,7 +50,9 @@ func TestProofVerify(t *testing.T) {
 	elsewhere.signer.Lane = w.ID(clock.Hash{1})
 	x, y := branchesAt(t, &elsewhere, 3, 1)
 	other, _ := branchesAt(t, v, 3, 1)
+	leap := w.write(t, clock.Head{Seq: 6, Hash: a[0].Hash}, "leap", nil)
 	for name, change := range map[string]func(p *Proof){
+		"a seq left out":        func(p *Proof) { p.A = chainOf(unsigned(a[0]), leap) },
 		"no chain":              func(p *Proof) { p.A = Chain{} },
 		"no second chain":       func(p *Proof) { p.B = Chain{} },
 		"the same twice":        func(p *Proof) { p.B = p.A },
@@ -103,6 +105,10 @@ func TestLongChains(t *testing.T) {
 	}
 	if got, rest, err := ParseChain(c.Append(nil)); err != nil || len(rest) > 0 || len(got.Headers) != MaxChain {
 		t.Errorf("%d headers, %v", len(got.Headers), err)
+	}
+	long := chainOf(a...)
+	if err := long.verify(w.LaneKey); !errors.Is(err, delta.ErrMalformed) {
+		t.Errorf("too long: %v", err)
 	}
 	c.Headers = append(c.Headers, c.Headers[0])
 	if _, _, err := ParseChain(c.Append(nil)); !errors.Is(err, delta.ErrMalformed) {

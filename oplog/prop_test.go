@@ -176,6 +176,9 @@ func TestOrderFromTheMiddle(t *testing.T) {
 				if err != nil {
 					t.Fatalf("%v", err)
 				}
+				if run.Count == 0 {
+					t.Fatalf("an empty run at %d", run.Ordinal)
+				}
 				for i := range run.Count {
 					out = append(out, Run{run.Lane, run.First + i, 1, run.Ordinal + i})
 				}

@@ -158,6 +158,11 @@ func (r *replica) close(p *Proof) (taken []*delta.Entry, changed bool) {
 	if err != nil {
 		r.t.Fatalf("close: %v", err)
 	}
+	for _, e := range taken {
+		if hashOf(e.Raw) != e.Header.Body || len(e.Sig) > 0 && delta.Verify(p.Key, &e.Header, e.Sig) != nil {
+			r.t.Fatalf("taken %v is not what was signed", e.ID())
+		}
+	}
 	for _, e := range r.Pending.ReleaseLane(p.Lane()) {
 		r.receive(e)
 	}
