@@ -162,6 +162,8 @@ func anyPort(a multiaddr.Multiaddr) (free multiaddr.Multiaddr, ok bool) {
 type gate struct {
 	mu     sync.Mutex
 	banned map[peer.ID]time.Time // until when
+
+	beforeDial func() // for tests; nil does nothing
 }
 
 func (g *gate) ban(id peer.ID, until time.Time) {
@@ -193,7 +195,12 @@ func isEd25519(id peer.ID) bool {
 
 func (g *gate) InterceptPeerDial(id peer.ID) bool { return isEd25519(id) && g.allowed(id) }
 
-func (g *gate) InterceptAddrDial(peer.ID, multiaddr.Multiaddr) bool { return true }
+func (g *gate) InterceptAddrDial(peer.ID, multiaddr.Multiaddr) bool {
+	if g.beforeDial != nil {
+		g.beforeDial()
+	}
+	return true
+}
 
 func (g *gate) InterceptAccept(network.ConnMultiaddrs) bool { return true }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peerstore"
 	"github.com/libp2p/go-libp2p/p2p/muxer/yamux"
 	"github.com/libp2p/go-libp2p/p2p/security/noise"
+	quic "github.com/libp2p/go-libp2p/p2p/transport/quic"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
 	"github.com/multiformats/go-multiaddr"
 	"github.com/prometheus/client_golang/prometheus"
@@ -101,6 +103,30 @@ func TestRemovePeer(t *testing.T) {
 		if err := a.RemovePeer(s); err == nil {
 			t.Errorf("removed %q", s)
 		}
+	}
+}
+
+// A removed peer that connects is served, but its address is not learnt again.
+func TestRemovedStaysUnlearnt(t *testing.T) {
+	a, b := start(t, nil), start(t, nil)
+	connect(t, b, a)
+	addrs := func() []string {
+		if p := a.Peers(); len(p) == 1 {
+			return p[0].Addrs
+		}
+		return nil
+	}
+	eventually(t, "b is learnt", func() bool { return len(addrs()) > 0 })
+	if err := a.RemovePeer(b.ID()); err != nil {
+		t.Fatal(err)
+	}
+	a.connTo(t, b.ID()).Close()
+	next(t, "end", b.ended)
+	next(t, "session", b.opened)
+	publish(t, b, "x")
+	heard(t, a, b, "x")
+	if got := addrs(); len(got) > 0 {
+		t.Errorf("learnt %v", got)
 	}
 }
 
@@ -386,4 +412,71 @@ func TestTwinForged(t *testing.T) {
 		t.Error("the forged probe was acknowledged")
 	}
 	none(t, "twin", a.twin)
+}
+
+// Options replace the transport: the rest works over QUIC as it does over TCP.
+func TestOtherTransport(t *testing.T) {
+	over := func(c *Config, _ *inbox) {
+		c.NetworkKey = [32]byte{}
+		c.Listen = []string{"/ip4/127.0.0.1/udp/0/quic-v1"}
+		c.Options = []libp2p.Option{libp2p.Transport(quic.NewTransport)}
+	}
+	a, b := start(t, over), start(t, over)
+	ab, _ := connect(t, a, b)
+	ab.Send([]byte("x"))
+	next(t, "frame", b.received)
+	publish(t, a, "y")
+	heard(t, b, a, "y")
+	ab.Close(nil)
+	next(t, "end", a.ended)
+	next(t, "end", b.ended)
+	next(t, "session", a.opened)
+	next(t, "session", b.opened)
+}
+
+// Two hosts that dial each other at the same moment may end up with two
+// connections. When one of them dies, gossip still passes both ways.
+func TestSimultaneousDial(t *testing.T) {
+	a, b := start(t, nil), start(t, nil)
+	var met sync.WaitGroup
+	met.Add(2)
+	hold := func(n *node) {
+		var once sync.Once
+		n.gate.beforeDial = func() { once.Do(func() { met.Done(); met.Wait() }) }
+	}
+	hold(a)
+	hold(b)
+	for _, err := range []error{a.AddPeer(b.addr(t)), b.AddPeer(a.addr(t))} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	var sessions []*Session
+	for range 2 {
+		sessions = append(sessions, next(t, "session", a.opened))
+		next(t, "session", b.opened)
+	}
+	if sessions[0].Outbound() == sessions[1].Outbound() {
+		t.Fatal("not a simultaneous dial")
+	}
+	sessions[0].Close(nil)
+	next(t, "end", a.ended)
+	next(t, "end", b.ended)
+	meshed(t, a, b)
+	meshed(t, b, a)
+}
+
+// Nothing of libp2p's shows up in the process's own metrics.
+func TestNoGlobalMetrics(t *testing.T) {
+	a, b := start(t, nil), start(t, nil)
+	connect(t, a, b)
+	families, err := prometheus.DefaultGatherer.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if name := f.GetName(); !strings.HasPrefix(name, "go_") && !strings.HasPrefix(name, "process_") {
+			t.Errorf("metric %s", name)
+		}
+	}
 }
