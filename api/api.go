@@ -21,7 +21,7 @@ import (
 	"context"
 	"iter"
 
-	rhizome "github.com/rhizome-p2p/rhizome/node"
+	"github.com/rhizome-p2p/rhizome"
 )
 
 // A Node is what the API serves. *rhizome.Node is one.

@@ -8,8 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/rhizome-p2p/rhizome"
 	"github.com/rhizome-p2p/rhizome/delta"
-	rhizome "github.com/rhizome-p2p/rhizome/node"
 )
 
 // A Document is one entity as a line of an import or export has it:
@@ -339,11 +339,13 @@ func votesOf(at []rhizome.Survivor) []Vote {
 }
 
 // CreatorOf returns who made a survivor: the creator, else the author.
-func CreatorOf(s *rhizome.Survivor) string {
-	if s.Creator != "" {
-		return s.Creator
+func CreatorOf(s *rhizome.Survivor) string { return creatorOf(s.Creator, s.Author) }
+
+func creatorOf(claim string, author delta.Author) string {
+	if claim != "" {
+		return claim
 	}
-	return s.Author.String()
+	return author.String()
 }
 
 func lookUp(x any, path []string) (any, bool) {

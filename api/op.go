@@ -10,9 +10,9 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/rhizome-p2p/rhizome"
 	"github.com/rhizome-p2p/rhizome/clock"
 	"github.com/rhizome-p2p/rhizome/delta"
-	rhizome "github.com/rhizome-p2p/rhizome/node"
 )
 
 // An Op is one operation of a transaction, as a line of JSON has it:

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"net/http"
 
-	rhizome "github.com/rhizome-p2p/rhizome/node"
+	"github.com/rhizome-p2p/rhizome"
 )
 
 // A Code is the class of an error. Each has one exit code of the program.

@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/rhizome-p2p/rhizome"
 	"github.com/rhizome-p2p/rhizome/clock"
 	"github.com/rhizome-p2p/rhizome/delta"
-	rhizome "github.com/rhizome-p2p/rhizome/node"
 )
 
 // A Path is a JSON pointer inside an entity.
@@ -20,6 +20,8 @@ type Reading struct {
 	ETag      string          `json:"etag"`
 	Conflicts []Path          `json:"conflicts"`
 	Survivors []Survivor      `json:"survivors"`
+	// Incoming are the keys that refer to the entity.
+	Incoming []string `json:"incoming"`
 }
 
 // A Survivor is one live delta with its provenance.
@@ -27,23 +29,31 @@ type Survivor struct {
 	Path  Path            `json:"path"`
 	Value json.RawMessage `json:"value"`
 	// Total is that of a counter's lane.
-	Total   *int64    `json:"total,omitempty"`
-	Verb    string    `json:"verb"`
-	Dot     clock.Dot `json:"dot"`
-	CID     string    `json:"cid"`
-	Creator string    `json:"creator"`
-	Author  string    `json:"author"`
-	Lane    string    `json:"lane"`
+	Total   *int64 `json:"total,omitempty"`
+	Verb    string `json:"verb"`
+	Dot     string `json:"dot"`
+	CID     string `json:"cid"`
+	Creator string `json:"creator"`
+	Author  string `json:"author"`
+	Lane    string `json:"lane"`
 	// Time is the wall part of HLC.
 	Time time.Time `json:"time"`
 	HLC  string    `json:"hlc"`
-	Txn  clock.Dot `json:"txn"`
+	Txn  string    `json:"txn"`
 	// Shown says that the lossy read shows this one.
 	Shown bool `json:"shown"`
 }
 
 // FormatHLC prints a reading of a hybrid clock as milliseconds.counter.
 func FormatHLC(t clock.Timestamp) string { return fmt.Sprintf("%d.%d", t.Millis(), t.Counter()) }
+
+// dotText returns a dot's name; of the zero dot, which names nothing, "".
+func dotText(d clock.Dot) string {
+	if d == (clock.Dot{}) {
+		return ""
+	}
+	return d.String()
+}
 
 func rawJSON(x any) json.RawMessage { return delta.AppendAnyJSON(nil, x) }
 
@@ -63,13 +73,14 @@ func ReadingOf(r *rhizome.Reading) Reading {
 	out := Reading{
 		Key: delta.Key(r.Entity, r.Path), Value: rawJSON(r.Value), ETag: r.ETag,
 		Conflicts: append([]Path{}, r.Conflicts...), Survivors: make([]Survivor, 0, len(r.Survivors)),
+		Incoming: append([]string{}, r.Incoming...),
 	}
 	for i := range r.Survivors {
 		s := &r.Survivors[i]
 		o := Survivor{
-			Path: s.Path, Verb: s.Verb.String(), Dot: s.Dot, CID: s.CID, Creator: s.Creator,
+			Path: s.Path, Verb: s.Verb.String(), Dot: dotText(s.Dot), CID: s.CID, Creator: CreatorOf(s),
 			Author: s.Author.String(), Lane: s.Dot.Lane.String(), Time: s.Time.Time(), HLC: FormatHLC(s.Time),
-			Txn: s.Txn, Shown: s.Shown,
+			Txn: dotText(s.Txn), Shown: s.Shown,
 		}
 		o.Value, o.Total = valueOf(s.Verb, s.Value)
 		if s.Verb == delta.Inc {
@@ -99,15 +110,19 @@ type Receipt struct {
 	CID     string   `json:"cid"`
 	Deltas  int      `json:"deltas"`
 	Skipped []string `json:"skipped,omitempty"`
-	// ETags are those of the keys of the operations, in their order.
+	// ETags are those of the keys of the operations, in their order, where
+	// they were asked for.
 	ETags []string `json:"etags,omitempty"`
 }
 
 // ReceiptOf returns a receipt as JSON has it.
 func ReceiptOf(r *rhizome.Receipt) Receipt {
-	out := Receipt{CID: r.CID, Deltas: r.Deltas, Skipped: r.Skipped, ETags: r.ETags}
-	if r.Txn != (clock.Dot{}) {
-		out.Txn = r.Txn.String()
+	out := Receipt{Txn: dotText(r.Txn), CID: r.CID, Deltas: r.Deltas, Skipped: r.Skipped}
+	for _, tag := range r.ETags {
+		if tag != "" { // where any was asked for, all were
+			out.ETags = r.ETags
+			break
+		}
 	}
 	return out
 }
@@ -115,7 +130,7 @@ func ReceiptOf(r *rhizome.Receipt) Receipt {
 // A Change is one transaction as the node applied it.
 type Change struct {
 	Cursor  string        `json:"cursor,omitempty"`
-	Txn     clock.Dot     `json:"txn"`
+	Txn     string        `json:"txn"`
 	CID     string        `json:"cid"`
 	Author  string        `json:"author"`
 	Creator string        `json:"creator"`
@@ -131,18 +146,18 @@ type ChangeDelta struct {
 	Value json.RawMessage `json:"value,omitempty"`
 	Total *int64          `json:"total,omitempty"`
 	Kills int             `json:"kills,omitempty"`
-	Dot   clock.Dot       `json:"dot"`
+	Dot   string          `json:"dot"`
 }
 
 // ChangeOf returns a change as JSON has it.
 func ChangeOf(c *rhizome.Change) Change {
 	out := Change{
-		Cursor: c.Cursor, Txn: c.Txn, CID: c.CID, Author: c.Author.String(), Creator: c.Creator,
+		Cursor: c.Cursor, Txn: dotText(c.Txn), CID: c.CID, Author: c.Author.String(), Creator: creatorOf(c.Creator, c.Author),
 		Time: c.Time.Time(), HLC: FormatHLC(c.Time), Deltas: make([]ChangeDelta, 0, len(c.Deltas)),
 	}
 	for i := range c.Deltas {
 		d := &c.Deltas[i]
-		o := ChangeDelta{Key: delta.Key(d.Entity, d.Path), Verb: d.Verb.String(), Kills: d.Kills, Dot: d.Dot}
+		o := ChangeDelta{Key: delta.Key(d.Entity, d.Path), Verb: d.Verb.String(), Kills: d.Kills, Dot: dotText(d.Dot)}
 		if d.Verb.Survives() {
 			o.Value, o.Total = valueOf(d.Verb, d.Value)
 		}

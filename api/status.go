@@ -3,7 +3,7 @@ package api
 import (
 	"time"
 
-	rhizome "github.com/rhizome-p2p/rhizome/node"
+	"github.com/rhizome-p2p/rhizome"
 )
 
 // A Status tells how a node stands.

@@ -11,9 +11,9 @@ import (
 	"slices"
 	"time"
 
+	"github.com/rhizome-p2p/rhizome"
 	"github.com/rhizome-p2p/rhizome/api"
 	"github.com/rhizome-p2p/rhizome/delta"
-	rhizome "github.com/rhizome-p2p/rhizome/node"
 )
 
 // importDocs reads documents from the body and commits them in batches, so

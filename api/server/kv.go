@@ -10,9 +10,9 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/rhizome-p2p/rhizome"
 	"github.com/rhizome-p2p/rhizome/api"
 	"github.com/rhizome-p2p/rhizome/delta"
-	rhizome "github.com/rhizome-p2p/rhizome/node"
 )
 
 // ok answers with one JSON value.
@@ -26,7 +26,7 @@ func ok(w http.ResponseWriter, x any) error {
 // there and a pointer in the query.
 func key(r *http.Request) (entity string, p api.Path, err error) {
 	entity, p, err = delta.ParseKey(r.PathValue("key"))
-	if q := r.FormValue("path"); err == nil && q != "" {
+	if q := r.URL.Query().Get("path"); err == nil && q != "" {
 		if p != "" {
 			return "", "", api.Problemf(api.CodeUsage, "the pointer stands both in the key and in path=")
 		}
@@ -38,8 +38,8 @@ func key(r *http.Request) (entity string, p api.Path, err error) {
 	return entity, p, nil
 }
 
-func flag(r *http.Request, name string) bool {
-	on, err := strconv.ParseBool(r.FormValue(name))
+func isSet(r *http.Request, name string) bool {
+	on, err := strconv.ParseBool(r.URL.Query().Get(name))
 	return err == nil && on
 }
 
@@ -58,7 +58,7 @@ func (s *Server) get(w http.ResponseWriter, r *http.Request) error {
 		w.WriteHeader(http.StatusNotModified)
 		return nil
 	}
-	if flag(r, "lossless") {
+	if isSet(r, "lossless") {
 		return ok(w, api.ReadingOf(&reading))
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -127,11 +127,16 @@ func (s *Server) writeKey(w http.ResponseWriter, r *http.Request, kind rhizome.O
 }
 
 func (s *Server) commit(w http.ResponseWriter, r *http.Request, ops []rhizome.Op) error {
+	if len(ops) == 1 || isSet(r, "etags") {
+		for i := range ops {
+			ops[i].WantETag = ops[i].Entity != ""
+		}
+	}
 	receipt, err := s.node.Commit(r.Context(), r.URL.Query().Get("creator"), ops)
 	if err != nil {
 		return err
 	}
-	if len(receipt.ETags) == 1 && receipt.ETags[0] != rhizome.AbsentETag {
+	if len(receipt.ETags) == 1 && receipt.ETags[0] != "" && receipt.ETags[0] != rhizome.AbsentETag {
 		w.Header().Set("ETag", strconv.Quote(receipt.ETags[0]))
 	}
 	return ok(w, api.ReceiptOf(&receipt))
@@ -154,7 +159,7 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	keys, more, err := s.node.List(r.Context(), r.FormValue("prefix"), r.FormValue("after"), min(limit, maxPage))
+	keys, more, err := s.node.List(r.Context(), r.URL.Query().Get("prefix"), r.URL.Query().Get("after"), min(limit, maxPage))
 	if err != nil {
 		return err
 	}
@@ -174,7 +179,7 @@ func (s *Server) logPage(w http.ResponseWriter, r *http.Request) error {
 		limit = 1000
 	}
 	limit = min(limit, maxPage)
-	entries, err := s.node.Log(r.Context(), r.FormValue("lane"), r.FormValue("since"), limit)
+	entries, err := s.node.Log(r.Context(), r.URL.Query().Get("lane"), r.URL.Query().Get("since"), limit)
 	if err != nil {
 		return err
 	}
@@ -197,7 +202,7 @@ func (s *Server) show(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
-	status, err := s.node.Status(r.Context(), flag(r, "fresh"))
+	status, err := s.node.Status(r.Context(), isSet(r, "fresh"))
 	if err != nil {
 		return err
 	}
@@ -229,8 +234,9 @@ func (s *Server) addPeer(w http.ResponseWriter, r *http.Request) error {
 	dec := json.NewDecoder(r.Body)
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(&q); err != nil || q.Addr == "" {
-		if p := api.ProblemOf(errors.Join(err)); err != nil && p.Code != api.CodeError {
-			return p
+		var tooBig *http.MaxBytesError
+		if errors.As(err, &tooBig) {
+			return err
 		}
 		return api.Problemf(api.CodeValidation, `the body is {"addr": MULTIADDR}`)
 	}

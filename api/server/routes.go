@@ -47,7 +47,7 @@ var routes = []route{
 		query:   []param{paramPath, {"lossless", "1: every survivor with its provenance"}},
 		response: "The lossy value as JSON; the header Rhizome-Conflicts counts the paths where it hides a concurrent " +
 			"value. With lossless=1: {key, value, etag, conflicts[], survivors[] {path, value, total, verb, dot, cid, " +
-			"creator, author, lane, time, hlc, txn, shown}}.",
+			"creator, author, lane, time, hlc, txn, shown}, incoming[]}; incoming are the keys that refer to the entity.",
 		codes: readCodes,
 	},
 	{
@@ -67,12 +67,12 @@ var routes = []route{
 	{
 		method: "POST", pattern: "/v1/txn", handle: (*Server).txn,
 		summary: "Commits operations, all or none of them, in one transaction.",
-		query:   []param{paramCreator},
+		query:   []param{paramCreator, {"etags", "1: the receipt has the keys' ETags, at the cost of a read each"}},
 		request: `JSON Lines or one JSON array of operations: {"op": "put", "key", "value", "if_match", "skip_equal"}, ` +
 			`{"op": "rm", "key", "if_match"}, {"op": "add" | "remove" | "vote", "key", "value", "if_match"}, ` +
 			`{"op": "inc", "key", "n", "if_match"}, {"op": "negate", "dots": [DOT, …]}, {"op": "undo", "txn": DOT}. ` +
 			`if_match is an ETag, "*" for anything, or "absent".`,
-		response: "A receipt; etags are those of the operations' keys, in order; skipped names keys that an undo left alone.",
+		response: "A receipt; etags are those of the operations' keys, in order, where asked for or where there is one; skipped names keys that an undo left alone.",
 		codes:    writeCodes,
 	},
 	{

@@ -9,8 +9,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/rhizome-p2p/rhizome"
 	"github.com/rhizome-p2p/rhizome/api"
-	rhizome "github.com/rhizome-p2p/rhizome/node"
 )
 
 // writeJSON writes one value and a newline. An error means that the client
@@ -114,7 +114,7 @@ func since(r *http.Request) string {
 	if id := r.Header.Get("Last-Event-ID"); id != "" {
 		return id
 	}
-	return r.FormValue("since")
+	return r.URL.Query().Get("since")
 }
 
 // changes streams transactions as the node applies them. The first event
@@ -124,7 +124,7 @@ func (s *Server) changes(w http.ResponseWriter, r *http.Request) error {
 	if from == "" {
 		from = s.node.Cursor()
 	}
-	prefix := r.FormValue("prefix")
+	prefix := r.URL.Query().Get("prefix")
 	return s.events(w, r, func(ctx context.Context, emit func(event) bool) error {
 		if !emit(event{from, "ready", struct{}{}}) {
 			return nil
@@ -144,7 +144,7 @@ func (s *Server) changes(w http.ResponseWriter, r *http.Request) error {
 // followLog streams entries as the node applies them, of one lane where it is
 // named.
 func (s *Server) followLog(w http.ResponseWriter, r *http.Request) error {
-	lane, from := r.FormValue("lane"), since(r)
+	lane, from := r.URL.Query().Get("lane"), since(r)
 	return s.events(w, r, func(ctx context.Context, emit func(event) bool) error {
 		ctx, cancel := context.WithCancel(ctx)
 		wake, ended := make(chan struct{}, 1), make(chan error, 1)
@@ -205,7 +205,7 @@ func (s *Server) export(w http.ResponseWriter, r *http.Request) error {
 	const chunk = 64 << 10
 	buf := make([]byte, 0, 2*chunk)
 	sent := false
-	for reading, err := range s.node.Export(r.Context(), r.FormValue("prefix")) {
+	for reading, err := range s.node.Export(r.Context(), r.URL.Query().Get("prefix")) {
 		if err != nil {
 			if !sent {
 				w.Header().Del("Content-Type")
@@ -267,7 +267,7 @@ func verifyReportOf(r *rhizome.VerifyReport) *api.VerifyReport {
 
 // number reads a count from the query; nothing there is 0.
 func number(r *http.Request, name string) (int, error) {
-	s := r.FormValue(name)
+	s := r.URL.Query().Get(name)
 	if s == "" {
 		return 0, nil
 	}

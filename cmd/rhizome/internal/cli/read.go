@@ -1,0 +1,295 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rhizome-p2p/rhizome/api"
+	"github.com/rhizome-p2p/rhizome/api/client"
+)
+
+func (a *app) getCmd() *cobra.Command {
+	var lossless bool
+	cmd := a.command(spec{
+		use: "get KEY [--lossless]", short: "Read a key",
+		long: `Prints the lossy value: a string as it is with -o table and raw, else JSON.
+--lossless prints every survivor with its provenance, and marks with * what the
+lossy read shows; -o json then prints {key, value, etag, conflicts[], survivors[]}.`,
+		example: "rhizome get host/web-1\nrhizome get host/web-1#/cpu/cores --lossless",
+		codes:   reach(api.CodeNotFound, api.CodeValidation), min: 1, max: 1,
+		run: func(cmd *cobra.Command, args []string) error {
+			if err := keyArg(args[0]); err != nil {
+				return err
+			}
+			return a.with(cmd, func(ctx context.Context, c *client.Client) error {
+				if lossless {
+					return a.getLossless(ctx, c, args[0])
+				}
+				return a.get(ctx, c, args[0])
+			})
+		},
+	})
+	cmd.Flags().BoolVar(&lossless, "lossless", false, "every survivor with its provenance")
+	return cmd
+}
+
+func (a *app) get(ctx context.Context, c *client.Client, key string) error {
+	v, err := c.Get(ctx, key)
+	if err != nil {
+		return err
+	}
+	switch a.out.form {
+	case "table":
+		a.out.printf("%s\n", valueText(v.JSON, true))
+		if v.Conflicts > 0 {
+			_, _ = fmt.Fprintf(a.Err, "note: concurrent values are hidden at %d paths; see --lossless\n", v.Conflicts)
+		}
+	case "raw":
+		var s string
+		if json.Unmarshal(v.JSON, &s) == nil && len(v.JSON) > 0 && v.JSON[0] == '"' {
+			a.out.printf("%s\n", s)
+			return nil
+		}
+		fallthrough
+	default:
+		a.out.printf("%s\n", v.JSON)
+	}
+	return nil
+}
+
+func (a *app) getLossless(ctx context.Context, c *client.Client, key string) error {
+	r, err := c.Read(ctx, key)
+	if err != nil {
+		return err
+	}
+	switch a.out.form {
+	case "json":
+		a.out.value(r)
+		return nil
+	case "jsonl":
+		for i := range r.Survivors {
+			a.out.value(r.Survivors[i])
+		}
+		return nil
+	case "raw":
+		for i := range r.Survivors {
+			a.out.printf("%s\n", r.Survivors[i].Value)
+		}
+		return nil
+	}
+	a.out.printf("%s  etag %s\n", plainKey(r.Key), r.ETag)
+	var rows [][]string
+	for i := range r.Survivors {
+		s := &r.Survivors[i]
+		mark := ""
+		if s.Shown {
+			mark = "*"
+		}
+		value := valueText(s.Value, false)
+		if s.Total != nil {
+			value = fmt.Sprintf("%s (total %d)", value, *s.Total)
+		}
+		who := creatorText(s.Creator, s.Author)
+		path := string(s.Path)
+		if path == "" {
+			path = "(root)"
+		}
+		rows = append(rows, []string{mark, plainKey(path), value, s.Verb, shortTime(s.Time), who, s.Dot})
+	}
+	a.out.table([]string{"", "PATH", "VALUE", "VERB", "TIME", "CREATOR", "DOT"}, rows)
+	if len(r.Conflicts) > 0 {
+		paths := make([]string, len(r.Conflicts))
+		for i, p := range r.Conflicts {
+			if paths[i] = plainKey(string(p)); p == "" {
+				paths[i] = "(root)"
+			}
+		}
+		a.out.printf("concurrent values at: %s\n", strings.Join(paths, ", "))
+	}
+	return nil
+}
+
+func (a *app) lsCmd() *cobra.Command {
+	var after string
+	var limit int
+	cmd := a.command(spec{
+		use: "ls [PREFIX] [--after KEY] [--limit N]", short: "List entity ids, in byte order",
+		long:    "With --limit, go on from the last id of a page with --after.",
+		example: "rhizome ls host/\nrhizome ls host/ --limit 100 --after host/web-100",
+		codes:   reach(api.CodeValidation), max: 1,
+		run: func(cmd *cobra.Command, args []string) error {
+			if limit < 0 {
+				return usage(cmd, "ls: --limit %d is negative", limit)
+			}
+			prefix := strings.Join(args, "")
+			return a.with(cmd, func(ctx context.Context, c *client.Client) error {
+				return a.ls(ctx, c, prefix, after, limit)
+			})
+		},
+	})
+	cmd.Flags().StringVar(&after, "after", "", "only ids after this one")
+	cmd.Flags().IntVar(&limit, "limit", 0, "how many at most (default: all)")
+	return cmd
+}
+
+func (a *app) ls(ctx context.Context, c *client.Client, prefix, after string, limit int) error {
+	const perPage = 1000
+	l := a.out.list()
+	for {
+		page := perPage
+		if limit > 0 {
+			page = min(page, limit-l.n)
+		}
+		got, err := c.List(ctx, prefix, after, page)
+		if err != nil {
+			return err
+		}
+		for _, k := range got.Keys {
+			l.item(k, func() {
+				if a.out.form == "raw" {
+					a.out.printf("%s\n", k)
+				} else {
+					a.out.printf("%s\n", plainKey(k))
+				}
+			})
+		}
+		if err := a.out.w.Flush(); err != nil {
+			return err
+		}
+		if got.Next == "" || limit > 0 && l.n >= limit {
+			break
+		}
+		after = got.Next
+	}
+	l.end()
+	return nil
+}
+
+func (a *app) logCmd() *cobra.Command {
+	var lane, since string
+	var follow bool
+	cmd := a.command(spec{
+		use: "log [--lane L] [--since CURSOR] [--follow]", short: "Print the log, in the order in which this node applied it",
+		long: `One line an entry: cursor, lane:seq, time, author, number of deltas, keys.
+--lane prints one lane in its own order. --since goes on behind a cursor.
+--follow goes on printing what comes, and needs a running node.`,
+		example: "rhizome log\nrhizome log --follow -o jsonl",
+		codes:   reach(api.CodeNotFound, api.CodeValidation),
+		run: func(cmd *cobra.Command, _ []string) error {
+			return a.with(cmd, func(ctx context.Context, c *client.Client) error {
+				if follow {
+					return a.followLog(ctx, c, lane, since)
+				}
+				return a.log(ctx, c, lane, since)
+			})
+		},
+	})
+	cmd.Flags().StringVar(&lane, "lane", "", "one lane only")
+	cmd.Flags().StringVar(&since, "since", "", "only what came after this cursor")
+	cmd.Flags().BoolVar(&follow, "follow", false, "go on printing what comes")
+	return cmd
+}
+
+func (a *app) log(ctx context.Context, c *client.Client, lane, since string) error {
+	l := a.out.list()
+	for {
+		page, err := c.Log(ctx, lane, since, 0)
+		if err != nil {
+			return err
+		}
+		for i := range page.Entries {
+			e := &page.Entries[i]
+			l.item(e, func() { a.entryLine(e) })
+		}
+		if err := a.out.w.Flush(); err != nil {
+			return err
+		}
+		if since = page.Next; since == "" {
+			break
+		}
+	}
+	l.end()
+	return nil
+}
+
+func (a *app) entryLine(e *api.LogEntry) {
+	if a.out.form == "raw" {
+		a.out.printf("%s\n", e.CID)
+		return
+	}
+	var keys []string
+	n := 0
+	for i := range e.Txns {
+		n += len(e.Txns[i].Deltas)
+		for j := range e.Txns[i].Deltas {
+			if d := &e.Txns[i].Deltas[j]; len(keys) < 3 {
+				keys = append(keys, d.Verb+" "+plainKey(d.Key))
+			}
+		}
+	}
+	what := strings.Join(keys, ", ")
+	if n > len(keys) {
+		what += fmt.Sprintf(", … (%d deltas)", n)
+	}
+	if e.Closed {
+		what += "  [closed for a fork]"
+	}
+	a.out.printf("%s  %s  %s  by %s  %s\n", e.Cursor, e.Entry, shortTime(e.Time), short(e.Author), what)
+}
+
+func (a *app) showCmd() *cobra.Command {
+	return a.command(spec{
+		use: "show CID|DOT", short: "Show one entry of the log",
+		long:    "By its CID, by LANE:SEQ, or by the dot (LANE:SEQ:INDEX) of one of its deltas.",
+		example: "rhizome show 4f0c…:17:0",
+		codes:   reach(api.CodeNotFound, api.CodeValidation), min: 1, max: 1,
+		run: func(cmd *cobra.Command, args []string) error {
+			return a.with(cmd, func(ctx context.Context, c *client.Client) error {
+				e, err := c.Show(ctx, args[0])
+				if err != nil {
+					return err
+				}
+				a.printEntry(&e)
+				return nil
+			})
+		},
+	})
+}
+
+func (a *app) printEntry(e *api.LogEntry) {
+	switch {
+	case a.out.json():
+		a.out.value(e)
+		return
+	case a.out.form == "raw":
+		a.out.printf("%s\n", e.CID)
+		return
+	}
+	a.out.pairs("entry", e.Entry, "cid", e.CID, "prev", e.Prev, "body", e.Body, "author", e.Author,
+		"time", shortTime(e.Time)+"  (hlc "+e.HLC+")", "deps", strings.Join(e.Deps, " "),
+		"signed", strconv.FormatBool(e.Signed), "bytes", strconv.Itoa(e.Bytes), "past", strings.Join(e.Past, " "))
+	if e.Closed {
+		a.out.printf("the lane was closed for a fork: no part of the state\n")
+	}
+	for i := range e.Txns {
+		t := &e.Txns[i]
+		a.out.printf("txn %s", t.Txn)
+		a.out.printf("  by %s\n", creatorText(t.Creator, t.Author))
+		for j := range t.Deltas {
+			a.out.printf("  %s\n", deltaText(&t.Deltas[j]))
+		}
+	}
+}
+
+func deltaText(d *api.ChangeDelta) string {
+	s := d.Verb + " " + plainKey(d.Key)
+	if len(d.Value) > 0 {
+		s += " " + valueText(d.Value, false)
+	}
+	return s
+}

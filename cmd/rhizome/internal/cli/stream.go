@@ -1,0 +1,254 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/rhizome-p2p/rhizome/api"
+	"github.com/rhizome-p2p/rhizome/api/client"
+)
+
+// running refuses to follow a repo that no node runs on: nothing could come,
+// and the repo would stay locked meanwhile.
+func running(c *client.Client) error {
+	if c.Local {
+		return api.NewProblem(api.CodeUnreachable, "no node runs on this repo, so nothing can be followed",
+			"start one with rhizome run; rhizome log prints what is there")
+	}
+	return nil
+}
+
+func (a *app) watchCmd() *cobra.Command {
+	var since string
+	cmd := a.command(spec{
+		use: "watch [PREFIX] [--since CURSOR]", short: "Print transactions as this node applies them",
+		long: `Its own and those of others, until interrupted. PREFIX is that of a key, such as
+host/ or host/web-1#/cpu. --since goes on behind a cursor; 0 is the beginning.
+With -o json, each transaction is one line. Needs a running node.`,
+		example: "rhizome watch host/\nrhizome watch --since 0 -o jsonl",
+		codes:   reach(api.CodeValidation), max: 1,
+		run: func(cmd *cobra.Command, args []string) error {
+			return a.with(cmd, func(ctx context.Context, c *client.Client) error {
+				if err := running(c); err != nil {
+					return err
+				}
+				return a.follow(ctx, c.Changes(ctx, strings.Join(args, ""), since), a.changeLines)
+			})
+		},
+	})
+	cmd.Flags().StringVar(&since, "since", "", "go on behind this cursor; 0: from the beginning")
+	return cmd
+}
+
+func (a *app) followLog(ctx context.Context, c *client.Client, lane, since string) error {
+	if err := running(c); err != nil {
+		return err
+	}
+	return a.follow(ctx, c.FollowLog(ctx, lane, since), func(data json.RawMessage) error {
+		var e api.LogEntry
+		if err := json.Unmarshal(data, &e); err != nil {
+			return err
+		}
+		a.entryLine(&e)
+		return nil
+	})
+}
+
+// follow prints events as they come. An interrupt is the way to end it.
+func (a *app) follow(ctx context.Context, events iter.Seq2[client.Event, error], text func(json.RawMessage) error) error {
+	last := ""
+	for e, err := range events {
+		switch {
+		case err != nil && ctx.Err() != nil:
+			return nil
+		case err != nil:
+			p := *api.ProblemOf(err)
+			if p.Code == api.CodeUnreachable && last != "" {
+				p.Hint = "go on with --since " + last
+			}
+			return &p
+		}
+		last = e.ID
+		switch {
+		case e.Name == "ready":
+			_, _ = fmt.Fprintf(a.Err, "watching from cursor %s\n", e.ID)
+		case a.out.json():
+			a.out.printf("%s\n", e.Data)
+		default:
+			if err := text(e.Data); err != nil {
+				return fmt.Errorf("read an event: %w", err)
+			}
+		}
+		if err := a.out.flush(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *app) changeLines(data json.RawMessage) error {
+	var c api.Change
+	if err := json.Unmarshal(data, &c); err != nil {
+		return err
+	}
+	who := creatorText(c.Creator, c.Author)
+	for i := range c.Deltas {
+		if a.out.form == "raw" {
+			a.out.printf("%s\n", c.Deltas[i].Key)
+			continue
+		}
+		a.out.printf("%s  %s  by %s\n", shortTime(c.Time), deltaText(&c.Deltas[i]), who)
+	}
+	return nil
+}
+
+func (a *app) exportCmd() *cobra.Command {
+	return a.command(spec{
+		use: "export [PREFIX]", short: "Print entities as JSON Lines that import reads back",
+		long: `As of one moment, in byte order, whatever -o says. Concurrent values are not part
+of it: it has what get shows. See import for the form of a line.`,
+		example: "rhizome export host/ > hosts.jsonl",
+		codes:   reach(), max: 1,
+		run: func(cmd *cobra.Command, args []string) error {
+			return a.with(cmd, func(ctx context.Context, c *client.Client) error {
+				return c.Export(ctx, strings.Join(args, ""), a.out.w)
+			})
+		},
+	})
+}
+
+func (a *app) importCmd() *cobra.Command {
+	return a.command(spec{
+		use: "import FILE|-", short: "Write documents from JSON Lines",
+		long: `A line is an entity: {"id": "host/web-1", "os": "linux", …}. It is merged into what
+is there, whole or not at all, and only what differs is written, so that an import
+can be interrupted and run again. At a bad line nothing after it is written.
+
+An entity that is no object, or has members named "id" or "$…", stands in
+"$value"; bags, counters and votes stand by path in "$bags", "$counters" and
+"$votes":
+
+  {"id": "x", "$value": 5}
+  {"id": "x", "os": "linux", "$bags": {"/tags": ["a", "b"]}, "$counters": {"/boots": 7}}`,
+		example: "rhizome import hosts.jsonl\nssh web-1 rhizome export host/ | rhizome import -",
+		codes:   reach(api.CodeValidation), min: 1, max: 1,
+		run: func(cmd *cobra.Command, args []string) error {
+			return a.importDocs(cmd.Context(), args)
+		},
+	})
+}
+
+// importDocs sends the input to the node. An interrupt ends the input, so that
+// the node commits what it has and says how far it got.
+func (a *app) importDocs(interrupt context.Context, args []string) (err error) {
+	in, closeFile, err := a.input(args)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeFile()) }()
+	c, err := a.connect(interrupt)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, c.Close()) }()
+
+	ctx := context.WithoutCancel(interrupt)
+	bar := newProgress(a.Err, sizeOf(in))
+	p, err := c.Import(ctx, client.WholeLines(interrupt, in), bar.importing)
+	bar.end()
+	if err != nil {
+		return err
+	}
+	if interrupt.Err() != nil {
+		return api.NewProblem(api.CodeError,
+			fmt.Sprintf("interrupted: %d documents are in, up to line %d", p.Docs, p.Lines),
+			"run the import again; what is in is skipped")
+	}
+	switch {
+	case a.out.json():
+		a.out.value(p)
+	case a.out.form == "raw":
+		a.out.printf("%d\n", p.Docs)
+	default:
+		a.out.printf("ok  %d documents, %d deltas written\n", p.Docs, p.Written)
+	}
+	return nil
+}
+
+func sizeOf(in any) uint64 {
+	f, ok := in.(*os.File)
+	if !ok {
+		return 0
+	}
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return 0
+	}
+	return uint64(info.Size())
+}
+
+// A progress line is redrawn in place, on a terminal alone.
+type progress struct {
+	w     *os.File
+	width int
+	size  uint64 // 0: unknown
+	start time.Time
+	drawn bool
+}
+
+func newProgress(w any, size uint64) *progress {
+	p := &progress{size: size, start: time.Now()}
+	if isTerminal(w) {
+		p.w = w.(*os.File)
+	}
+	return p
+}
+
+func (p *progress) draw(text string) {
+	if p.w == nil {
+		return
+	}
+	width, _, err := term.GetSize(int(p.w.Fd()))
+	if err == nil && width > 1 && len(text) >= width {
+		text = text[:width-1]
+	}
+	_, _ = fmt.Fprintf(p.w, "\r\x1b[K%s", text) // for the eye alone
+	p.drawn = true
+}
+
+func (p *progress) end() {
+	if p.drawn {
+		_, _ = fmt.Fprint(p.w, "\r\x1b[K")
+	}
+}
+
+func (p *progress) importing(at api.ImportProgress) {
+	text := importText(at, p.size, time.Since(p.start))
+	p.draw(text)
+}
+
+func importText(at api.ImportProgress, size uint64, spent time.Duration) string {
+	rate := float64(at.Docs) / max(spent.Seconds(), 0.001)
+	text := fmt.Sprintf("%d documents  %s  %.0f documents/s", at.Docs, sizeText(at.Bytes), rate)
+	if size > 0 {
+		text += fmt.Sprintf("  %d%%", min(100, at.Bytes*100/size))
+	}
+	return text
+}
+
+func (p *progress) verifying(done, total uint64) {
+	text := fmt.Sprintf("%d checked", done)
+	if total > 0 {
+		text = fmt.Sprintf("%d of %d checked  %d%%", done, total, min(100, done*100/total))
+	}
+	p.draw(text)
+}
