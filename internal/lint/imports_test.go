@@ -1,0 +1,103 @@
+package lint
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// A layer is what one package may import: packages of the module, and modules
+// of others. Everything in the standard library may be imported, but for what
+// checkCore says of the core.
+type layer struct {
+	own    []string
+	others []string
+	// tests are what its tests may import on top.
+	tests []string
+}
+
+// testKits are what any test may import.
+var testKits = []string{
+	"pgregory.net/rapid", "go.uber.org/goleak", "github.com/cockroachdb/datadriven", "github.com/rogpeppe/go-internal",
+	"github.com/fxamacker/cbor/v2", // the general codec, the oracle of the strict one
+}
+
+// layers is the table of DESIGN: nothing points up, Pebble and libp2p have one
+// importer each, and every dependency has the place that needs it.
+var layers = map[string]layer{
+	"digest":  {},
+	"clock":   {own: []string{"digest"}},
+	"delta":   {own: []string{"clock"}, others: []string{"github.com/ipfs/go-cid", "github.com/multiformats/go-multihash", "github.com/oasisprotocol/curve25519-voi"}},
+	"merge":   {own: []string{"digest", "clock", "delta"}},
+	"storage": {tests: []string{"storage/storagetest"}},
+	"oplog":   {own: []string{"digest", "clock", "delta", "storage"}},
+	"gossip":  {own: []string{"digest", "clock", "delta", "oplog"}, others: []string{"github.com/klauspost/compress"}, tests: []string{"storage"}},
+	"node":    {own: []string{"digest", "clock", "delta", "merge", "storage", "oplog", "gossip"}},
+
+	"storage/storagetest": {own: []string{"storage"}, others: []string{"pgregory.net/rapid"}},
+	"storage/pebblestore": {own: []string{"storage"}, others: []string{"github.com/cockroachdb/pebble/v2"}, tests: []string{"storage/storagetest"}},
+	"gossip/p2p": {own: []string{"gossip"}, others: []string{
+		"github.com/libp2p/go-libp2p", "github.com/libp2p/go-libp2p-pubsub", "github.com/multiformats/go-multiaddr",
+		"github.com/multiformats/go-multistream", "github.com/prometheus/client_golang",
+	}},
+
+	".": {
+		own:    []string{"clock", "delta", "node", "gossip", "gossip/p2p", "storage", "storage/pebblestore"},
+		others: []string{"golang.org/x/sys"},                 // when a file was born
+		tests:  []string{"github.com/cockroachdb/pebble/v2"}, // the benchmarks run raw Pebble beside the node
+	},
+
+	"api":        {own: []string{".", "clock", "delta", "node"}},
+	"api/server": {own: []string{".", "clock", "delta", "node", "api"}, others: []string{"github.com/prometheus/client_golang"}},
+	"api/client": {own: []string{".", "clock", "delta", "node", "api", "api/server"}},
+
+	"cmd/rhizome": {own: []string{"cmd/rhizome/internal/cli"}},
+	"cmd/rhizome/internal/cli": {
+		own:    []string{".", "clock", "delta", "node", "api", "api/server", "api/client", "cmd/rhizome/internal/config"},
+		others: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term"},
+	},
+	"cmd/rhizome/internal/config": {own: []string{"api", "api/server"}, others: []string{"github.com/pelletier/go-toml/v2"}},
+
+	"examples/fleet/ask": {},
+	"internal/lint":      {},
+	"internal/tour":      {},
+}
+
+// checkImports: a package imports only what its layer allows, and every package
+// has a layer.
+func checkImports(tr *tree) (found []string) {
+	for _, f := range tr.files {
+		l, ok := layers[f.dir]
+		if !ok {
+			found = append(found, fmt.Sprintf("%s: package %q has no layer in the import table", f.path, f.dir))
+			continue
+		}
+		for _, imp := range f.syntax.Imports {
+			name := strings.Trim(imp.Path.Value, `"`)
+			if !l.allows(name, f.dir, f.test) {
+				found = append(found, fmt.Sprintf("%s: imports %s, which its layer does not allow", f.path, name))
+			}
+		}
+	}
+	return found
+}
+
+func (l layer) allows(name, self string, test bool) bool {
+	if own, ok := ownPackage(name); ok {
+		return slices.Contains(l.own, own) || test && (own == self || slices.Contains(l.tests, own))
+	}
+	if first, _, _ := strings.Cut(name, "/"); !strings.Contains(first, ".") {
+		return true // the standard library
+	}
+	under := func(mod string) bool { return name == mod || strings.HasPrefix(name, mod+"/") }
+	return slices.ContainsFunc(l.others, under) ||
+		test && (slices.ContainsFunc(testKits, under) || slices.ContainsFunc(l.tests, under))
+}
+
+// ownPackage returns the directory of a package of this module.
+func ownPackage(name string) (string, bool) {
+	if name == module {
+		return ".", true
+	}
+	return strings.CutPrefix(name, module+"/")
+}
