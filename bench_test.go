@@ -7,11 +7,11 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/rhizome-p2p/rhizome"
-	"github.com/rhizome-p2p/rhizome/delta"
 )
 
 // The benchmarks measure Rhizome and raw Pebble (same format, one 100-byte
@@ -150,4 +150,8 @@ func benchBatches(b *testing.B, size int) {
 	})
 }
 
-var _ = delta.Path("")
+func timed(f func()) float64 {
+	start := time.Now()
+	f()
+	return time.Since(start).Seconds()
+}

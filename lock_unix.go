@@ -35,11 +35,3 @@ func acquire(path string, wait time.Duration) (*os.File, error) {
 		time.Sleep(lockRetry)
 	}
 }
-
-// place says where a file lies, so that a copy of it is told from the original.
-func place(info os.FileInfo) (device, inode uint64) {
-	if s, ok := info.Sys().(*syscall.Stat_t); ok {
-		return uint64(s.Dev), s.Ino //nolint:unconvert // Dev's type differs between systems
-	}
-	return 0, 0
-}

@@ -23,14 +23,21 @@ import (
 // opens a new lane.
 type marker struct {
 	Machine     string `json:"machine"`
-	Device      uint64 `json:"device"`
-	Directory   uint64 `json:"directory"` // inode
-	File        uint64 `json:"file"`      // inode of the marker
+	Directory   birth  `json:"directory"`
+	File        birth  `json:"file"` // of the marker itself
 	Path        string `json:"path"`
 	Author      string `json:"author"`
 	Incarnation string `json:"incarnation"`
 	Seq         uint64 `json:"seq"`
 	Hash        string `json:"hash"`
+}
+
+// A birth tells a file from every copy of it: where its inode lies, and when it
+// was made, which no tool can set.
+type birth struct {
+	Device uint64 `json:"device"`
+	Inode  uint64 `json:"inode"`
+	Nanos  int64  `json:"nanos"` // 0 where the system does not say
 }
 
 // takeMarker reads and removes the marker. It returns nil where there is none
@@ -44,11 +51,10 @@ func takeMarker(dir string) (*node.Resume, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read marker: %w", err)
 	}
-	info, err := os.Stat(path)
+	file, err := birthOf(path)
 	if err != nil {
 		return nil, fmt.Errorf("read marker: %w", err)
 	}
-	_, file := place(info)
 	if err := errors.Join(os.Remove(path), syncDir(dir)); err != nil {
 		return nil, fmt.Errorf("remove marker: %w", err)
 	}
@@ -60,7 +66,7 @@ func takeMarker(dir string) (*node.Resume, error) {
 	if err != nil {
 		return nil, err
 	}
-	if m.File != file || m.Machine != here.Machine || m.Device != here.Device || m.Directory != here.Directory || m.Path != here.Path {
+	if m.File != file || m.Machine != here.Machine || m.Directory != here.Directory || m.Path != here.Path {
 		return nil, nil
 	}
 	return m.resume(), nil
@@ -89,13 +95,15 @@ func writeMarker(dir string, r *node.Resume) (err error) {
 	m.Author, m.Incarnation = delta.Author(r.Key.Author).String(), hex.EncodeToString(r.Key.Incarnation[:])
 	m.Seq, m.Hash = r.Head.Seq, clock.Hash(r.Head.Hash).String()
 	tmp := filepath.Join(dir, cleanFile+".new")
-	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("write marker: %w", err)
+	}
+	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return fmt.Errorf("write marker: %w", err)
 	}
-	info, err := f.Stat()
+	m.File, err = birthOf(tmp) // a rename keeps it, a copy does not
 	if err == nil {
-		_, m.File = place(info) // a rename keeps it, a copy does not
 		var b []byte
 		if b, err = json.Marshal(m); err == nil {
 			_, err = f.Write(append(b, '\n'))
@@ -119,12 +127,10 @@ func markerFor(dir string) (m marker, err error) {
 	if err != nil {
 		return m, fmt.Errorf("marker: %w", err)
 	}
-	info, err := os.Stat(abs)
-	if err != nil {
+	if m.Directory, err = birthOf(abs); err != nil {
 		return m, fmt.Errorf("marker: %w", err)
 	}
 	m.Path = abs
-	m.Device, m.Directory = place(info)
 	m.Machine = machineID()
 	return m, nil
 }
