@@ -141,6 +141,9 @@ func (g *gossip) validate(_ context.Context, from peer.ID, m *pubsub.Message) pu
 		return pubsub.ValidationIgnore
 	}
 	defer g.h.tasks.Done()
+	if !g.h.awaitStart() {
+		return pubsub.ValidationIgnore
+	}
 	if len(m.Data) > g.h.cfg.MaxMessageBytes {
 		g.strike(from)
 		return pubsub.ValidationReject

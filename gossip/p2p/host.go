@@ -35,8 +35,9 @@ type Host struct {
 	twins     *twins
 	displaced []multiaddr.Multiaddr
 
-	ctx    context.Context // ends when Close begins
-	cancel context.CancelFunc
+	started chan struct{}   // closed when nothing of New can fail any more
+	ctx     context.Context // ends when Close begins
+	cancel  context.CancelFunc
 
 	// mu guards the fields below and orders tasks.Add before tasks.Wait.
 	mu       sync.Mutex
@@ -53,7 +54,7 @@ type Host struct {
 }
 
 // New starts a host: it joins the topics, listens, and begins to dial. The
-// handler may be called before New returns.
+// handler may be called before New returns, but not where New fails.
 func New(cfg Config) (*Host, error) {
 	addrs, err := cfg.validate()
 	if err != nil {
@@ -71,7 +72,7 @@ func New(cfg Config) (*Host, error) {
 	h := &Host{
 		cfg: cfg, log: cfg.Logger, handler: cfg.Handler,
 		id: n.ID(), net: n, gate: g,
-		ctx: ctx, cancel: cancel,
+		started: make(chan struct{}), ctx: ctx, cancel: cancel,
 		sessions: make(map[network.Conn]*Session),
 		done:     make(chan struct{}),
 	}
@@ -105,8 +106,9 @@ func (h *Host) start(addrs []multiaddr.Multiaddr) error {
 	h.net.SetStreamHandler(syncProtocol, h.acceptSession)
 	h.net.SetStreamHandler(twinProtocol, h.twins.accept)
 	for _, s := range h.cfg.Peers {
+		// A book of peers that has grown too long must not keep us from starting.
 		if err := h.AddPeer(s); err != nil && !errors.Is(err, ErrSelf) {
-			return err
+			h.log.Warn("known peer is left out", "addr", s, "err", err)
 		}
 	}
 	if h.displaced, err = listen(h.net.Network(), addrs); err != nil {
@@ -116,6 +118,7 @@ func (h *Host) start(addrs []multiaddr.Multiaddr) error {
 		h.log.Warn("listen address is taken, using a free port", "addr", a, "now", h.Addrs())
 	}
 	h.twins.watch(h.displaced)
+	close(h.started)
 	h.spawn(h.peers.dialLoop)
 	h.spawn(h.twins.probeLoop)
 	return nil
@@ -142,6 +145,16 @@ func (h *Host) enter() bool {
 	}
 	h.tasks.Add(1)
 	return true
+}
+
+// awaitStart returns false if the host closes before it has started.
+func (h *Host) awaitStart() bool {
+	select {
+	case <-h.started:
+		return true
+	case <-h.ctx.Done():
+		return false
+	}
 }
 
 // ID is the host's peer id.
@@ -275,6 +288,9 @@ func (h *Host) runSession(stream network.Stream) {
 		delete(h.sessions, c)
 	}()
 
+	if !h.awaitStart() {
+		return
+	}
 	h.gossip.awaitSubscribed(s.peer)
 
 	h.mu.Lock()

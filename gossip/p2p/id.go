@@ -21,11 +21,12 @@ func PeerID(key ed25519.PublicKey) (string, error) {
 	return id.String(), nil
 }
 
-// PeerOf returns the peer id that a full address ends in.
+// PeerOf returns the peer id that a full address ends in. It refuses what
+// Host.AddPeer would and a Config must not hold.
 func PeerOf(addr string) (string, error) {
-	info, err := peer.AddrInfoFromString(addr)
+	info, err := parseAddr(addr)
 	if err != nil {
-		return "", fmt.Errorf("address %q: %w", addr, err)
+		return "", err
 	}
 	return info.ID.String(), nil
 }

@@ -162,6 +162,9 @@ func (t *twins) accept(s network.Stream) {
 		return
 	}
 	defer t.h.tasks.Done()
+	if !t.h.awaitStart() {
+		return
+	}
 	if err := s.SetDeadline(time.Now().Add(openTimeout)); err != nil {
 		return
 	}
