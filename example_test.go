@@ -88,7 +88,7 @@ func ExampleNode_Commit() {
 	}
 	fmt.Println(stats.Value)
 	// Output:
-	// 3 deltas
+	// 4 deltas
 	// map[orders:[order/7]] referred to by [order/7#/for]
 	// true
 	// 1
