@@ -176,7 +176,7 @@ func (c *Chunk) readRuns(r *reader) {
 	}
 }
 
-// A Fork is evidence, not yet a proof, that a lane forked at or below a seq.
+// A ForkError is evidence, not yet a proof, that a lane forked at or below a seq.
 type ForkError struct{ ID clock.EntryID }
 
 // Error implements error.
@@ -193,6 +193,7 @@ func (c *Chunk) Open(log *oplog.Log) ([]*delta.Entry, error) {
 		ids[i] = c.Lanes[i].Key.ID(space)
 	}
 	out := make([]*delta.Entry, 0, len(c.Entries))
+	past := causes{log: log, ahead: make(map[clock.LaneID]uint64, len(ids))}
 	for i := range c.Entries {
 		x := &c.Entries[i]
 		id := clock.EntryID{Lane: ids[x.Lane], Seq: x.Seq}
@@ -217,7 +218,11 @@ func (c *Chunk) Open(log *oplog.Log) ([]*delta.Entry, error) {
 		if err != nil {
 			return nil, fmt.Errorf("entry %v: %w", id, err)
 		}
-		out = append(out, &delta.Entry{Header: h, Raw: x.Raw, Body: body})
+		e := &delta.Entry{Header: h, Raw: x.Raw, Body: body}
+		if err := past.take(e); err != nil {
+			return nil, err
+		}
+		out = append(out, e)
 	}
 	if err := c.verify(log, last); err != nil {
 		return nil, err
@@ -228,6 +233,9 @@ func (c *Chunk) Open(log *oplog.Log) ([]*delta.Entry, error) {
 
 // checkStart checks that a lane's first entry in a chunk continues what is held.
 func checkStart(log *oplog.Log, id clock.EntryID, prev clock.Hash) error {
+	if id.Seq == 1 && prev != (clock.Hash{}) {
+		return fmt.Errorf("%w: entry %v follows another", delta.ErrMalformed, id)
+	}
 	held, err := log.HashAt(clock.EntryID{Lane: id.Lane, Seq: id.Seq - 1})
 	if errors.Is(err, oplog.ErrNotFound) {
 		return fmt.Errorf("%w: chunk begins at %v, after a gap", errGap, id)
@@ -239,6 +247,52 @@ func checkStart(log *oplog.Log, id clock.EntryID, prev clock.Hash) error {
 		return &ForkError{clock.EntryID{Lane: id.Lane, Seq: id.Seq - 1}}
 	}
 	return nil
+}
+
+// causes knows what is held once a chunk's entries so far are admitted.
+type causes struct {
+	log   *oplog.Log
+	ahead map[clock.LaneID]uint64
+}
+
+// take checks that all that an entry needs is held, or before it in the chunk:
+// a chunk of which a part could not be admitted would leave entries without the
+// signature that vouches for them.
+func (c *causes) take(e *delta.Entry) error {
+	if at, ok := c.log.ClosedAt(e.Lane); ok && e.Seq >= at {
+		return nil // it will not be admitted
+	}
+	c.ahead[e.Lane] = e.Seq
+	for i := range e.Body.Deps {
+		if err := c.need(e, e.Body.Deps[i].EntryID); err != nil {
+			return err
+		}
+	}
+	for i := range e.Body.Txns {
+		for j := range e.Body.Txns[i].Deltas {
+			for _, k := range e.Body.Txns[i].Deltas[j].Kills {
+				for _, dots := range [][]clock.Dot{k.Dots, k.Bounds} {
+					for _, d := range dots {
+						if err := c.need(e, d.Entry()); err != nil {
+							return err
+						}
+					}
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func (c *causes) need(e *delta.Entry, id clock.EntryID) error {
+	held := max(c.log.Vector().Seq(id.Lane), c.ahead[id.Lane])
+	if id.Seq <= held {
+		return nil
+	}
+	if at, ok := c.log.ClosedAt(id.Lane); ok && id.Seq >= at && held >= at-1 {
+		return nil
+	}
+	return fmt.Errorf("%w: %v comes before its cause %v", errGap, e.ID(), id)
 }
 
 // errGap reports a chunk that does not fit what is held any more: what it was

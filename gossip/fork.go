@@ -14,6 +14,7 @@ import (
 type probe struct {
 	lane   clock.LaneID
 	lo, hi uint64
+	at     int64 // when the last question was put
 }
 
 // compareHeads looks whether a peer's head contradicts what we hold.
@@ -27,9 +28,25 @@ func (m *Machine) compareHeads(s *session, theirs clock.LaneHead) error {
 		return nil
 	}
 	if err == nil && h != theirs.Head.Hash {
+		s.suspect = true
 		m.probeFork(s, clock.EntryID{Lane: theirs.Lane, Seq: theirs.Head.Seq})
 	}
 	return err
+}
+
+// suspectAgain looks again for heads that contradict ours: those that were left
+// when an earlier search ended.
+func (m *Machine) suspectAgain(s *session) error {
+	if !s.suspect || s.probe != nil {
+		return nil
+	}
+	s.suspect = false
+	for _, l := range s.theirs.Lanes() {
+		if err := m.compareHeads(s, clock.LaneHead{Lane: l, Head: s.theirs.Head(l)}); err != nil || s.probe != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // probeFork begins to search, with a peer that holds another branch, for where
@@ -42,21 +59,34 @@ func (m *Machine) probeFork(s *session, at clock.EntryID) {
 	m.probeOn(s)
 }
 
-// ProbeAll begins the search with every peer that may hold the other branch:
-// an entry came by publication that contradicts what is held.
+// ProbeAll compares with every peer anew, for one may hold the other branch: an
+// entry came by publication that contradicts what is held.
 func (m *Machine) ProbeAll(now int64) {
 	m.now = now
+	if m.probedAll != 0 && now-m.probedAll < probeAllMillis {
+		return
+	}
+	m.probedAll = now
 	for _, s := range m.ordered() {
 		if s.greeted {
-			s.told = clock.Vector{} // tell it all, so that it can compare
-			m.sendHave(s, true)
-			m.send(s, []byte{byte(kindNeedFull)})
+			s.suspect = true
+			m.sendRoot(s, 0, true)
+		}
+	}
+}
+
+// checkProbes gives up searches that a peer does not answer.
+func (m *Machine) checkProbes() {
+	for _, s := range m.ordered() {
+		if s.probe != nil && m.now-s.probe.at >= stallMillis {
+			s.probe, s.suspect = nil, true
 		}
 	}
 }
 
 func (m *Machine) probeOn(s *session) {
 	p := s.probe
+	p.at = m.now
 	if p.hi-p.lo == 1 {
 		m.send(s, appendIDMessage(kindChainAsk, clock.EntryID{Lane: p.lane, Seq: p.hi}))
 		return

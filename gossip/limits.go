@@ -1,5 +1,7 @@
 package gossip
 
+import "github.com/rhizome-p2p/rhizome/oplog"
+
 const (
 	// MaxMessageBytes bounds one message of the sync protocol: a chunk of the
 	// largest size with one entry of the largest size on top.
@@ -12,8 +14,10 @@ const (
 	// chunkMaxBytes bounds the entries between two signatures of a lane.
 	chunkMaxBytes = 4 << 20
 
-	// maxChunkEntries bounds the entries of one chunk whatever their size.
-	maxChunkEntries = 64 << 10
+	// maxChunkEntries bounds the entries of one chunk whatever their size, and
+	// so those between two signatures of a lane: a fork proof must reach from
+	// any entry to the next signature.
+	maxChunkEntries = oplog.MaxChain
 
 	// chunkWindow is how many chunks may be on their way to one peer.
 	chunkWindow = 4
@@ -32,8 +36,13 @@ const (
 	bucketSurvivors = 4096
 	maxMarks        = 1 << 18
 
-	// maxProofsTold bounds the proofs remembered per session.
-	maxRemembered = 256
+	// maxRemembered bounds the ended sessions that are remembered, at two
+	// vectors each.
+	maxRemembered = 64
+
+	// maxForeignLanes bounds the lanes that a peer's vector may have beyond
+	// ours: what is made up costs memory here.
+	maxForeignLanes = 1 << 17
 
 	// headsPerPage is how many lanes one page of a vector carries.
 	headsPerPage = 4096
@@ -63,6 +72,14 @@ const (
 	fewEntries = 64
 
 	// stallMillis is how long a pull may bring nothing before another peer is
-	// asked.
+	// asked, and a search for a fork before it is given up.
 	stallMillis = 10_000
+
+	// retryMillis is how long a peer is left alone after a pull from it came
+	// to nothing; it doubles each time, up to rootIdleMillis.
+	retryMillis = 250
+
+	// probeAllMillis is how often at most all peers are compared with anew
+	// because of what came by publication.
+	probeAllMillis = 1_000
 )

@@ -26,6 +26,7 @@
 package gossip
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -140,21 +141,36 @@ type Machine struct {
 
 	// memory holds what was agreed with peers whose sessions ended, by
 	// instance, so that the next session begins where the last one stopped.
-	memory map[[16]byte]*agreed
+	// remembered lists the instances, the oldest first.
+	memory     map[[16]byte]*agreed
+	remembered [][16]byte
 
 	// pulling is the session that a pull runs on, 0 for none.
 	pulling SessionID
 	pullID  uint64
 
-	// gapSince is when entries began to wait for causes, 0 while none does.
-	gapSince int64
+	// gapSince is when peers were last asked for causes that entries wait for,
+	// or when the wait began; 0 while none waits. gapWait is how long until they
+	// are asked again: it grows while that does not help.
+	gapSince, gapWait int64
+
+	probedAll int64 // when ProbeAll last asked
 
 	now     int64
 	effects []Effect
 }
 
 // agreed is what two replicas know of each other's vectors.
-type agreed struct{ theirs, told clock.Vector }
+type agreed struct {
+	// theirs is the peer's vector as far as known, and told is ours as our
+	// haves told it, no more: the next have says what changed since.
+	theirs, told clock.Vector
+
+	// base is the root that the peer's next have must build on: that of its
+	// vector after its last one. Its told and our base go in step; theirs may
+	// be ahead, by what equal roots have shown.
+	base digest.Sum
+}
 
 // session is the state of one stream.
 type session struct {
@@ -166,20 +182,39 @@ type session struct {
 	greeted  bool
 	outbound bool
 
-	// theirs is the peer's vector as it told us; told is ours as we told it.
-	// Both are exact at the moment of the last complete have each way.
+	// dropped says that the session is being ended: nothing of it counts.
+	dropped bool
+
 	agreed
 	skipHave bool // pages of a have whose base we did not know
+	// had says that a have was sent on this session. The first one is sent even
+	// where nothing changed since told: the last session may have lost it.
+	had bool
 
 	root, digest digest.Sum // as last told by the peer
 	rooted       bool
-	synced       bool // roots and digests were equal at the last comparison
-	wasSynced    bool // roots were equal at some comparison
-	nonce        uint64
+	synced       bool   // roots and digests were equal at the last comparison
+	wasSynced    bool   // roots were equal at some comparison
+	asked, nonce uint64 // the newest nonce sent, and the newest answered
 	lastSeen     int64
 	rootSent     digest.Sum
 	rootAt       int64 // when we last sent a root
 	lackSince    int64
+
+	// pulled is the id of the last pull: who was asked longest ago is next.
+	// After fails pulls that came to nothing the peer is left alone until
+	// retryAt.
+	pulled  uint64
+	fails   uint
+	retryAt int64
+
+	// suspect says that a head of the peer contradicted ours, which is to be
+	// looked at again until the roots are equal.
+	suspect bool
+
+	// rival says that another process with the same identity has come. This
+	// one may be a session that nobody has noticed the end of.
+	rival bool
 
 	proofsTold map[clock.LaneID]uint64
 	pull       *pull
@@ -193,6 +228,7 @@ type session struct {
 type pull struct {
 	id         uint64
 	progressAt int64
+	chunks     int // taken so far
 }
 
 // New returns a machine for a replica's log.
@@ -201,6 +237,7 @@ func New(cfg Config, log *oplog.Log, r Replica) *Machine {
 		cfg: cfg, log: log, replica: r,
 		sessions: make(map[SessionID]*session),
 		memory:   make(map[[16]byte]*agreed),
+		gapWait:  gapMillis,
 	}
 }
 
@@ -216,7 +253,14 @@ func (m *Machine) send(s *session, b []byte) {
 }
 
 func (m *Machine) drop(s *session, reason error, penalize bool) {
+	if s.dropped {
+		return
+	}
+	s.dropped = true
 	m.effects = append(m.effects, Drop{s.id, reason, penalize})
+	m.endPull(s)
+	s.serve, s.probe = nil, nil
+	m.pullNext()
 }
 
 func (m *Machine) raise(kind, hint, format string, args ...any) {
@@ -224,7 +268,9 @@ func (m *Machine) raise(kind, hint, format string, args ...any) {
 }
 
 // SetAddrs says where this replica listens.
-func (m *Machine) SetAddrs(addrs []string) { m.addrs = slices.Clone(addrs) }
+func (m *Machine) SetAddrs(addrs []string) {
+	m.addrs = slices.Clone(addrs[:min(len(addrs), maxAddrs)])
+}
 
 // Opened tells that a session to a peer stands.
 func (m *Machine) Opened(now int64, id SessionID, node, addr string, outbound bool) {
@@ -244,11 +290,8 @@ func (m *Machine) Closed(now int64, id SessionID) {
 		return
 	}
 	delete(m.sessions, id)
-	if s.greeted {
-		if len(m.memory) >= maxRemembered {
-			clear(m.memory) // costs a full vector on the next reconnects, no more
-		}
-		m.memory[s.instance] = &s.agreed
+	if s.greeted && !s.dropped {
+		m.remember(s)
 	}
 	if m.pulling == id {
 		m.pulling = 0
@@ -256,13 +299,38 @@ func (m *Machine) Closed(now int64, id SessionID) {
 	}
 }
 
-// ordered returns the sessions in the order of their ids.
+// remember keeps what was agreed on a session that has ended.
+func (m *Machine) remember(s *session) {
+	if m.memory[s.instance] == nil {
+		if len(m.remembered) == maxRemembered {
+			delete(m.memory, m.remembered[0]) // costs a full vector, no more
+			m.remembered = slices.Delete(m.remembered, 0, 1)
+		}
+		m.remembered = append(m.remembered, s.instance)
+	}
+	m.memory[s.instance] = &s.agreed
+}
+
+// recall goes on with what was agreed with a process before.
+func (m *Machine) recall(s *session) {
+	a := m.memory[s.instance]
+	if a == nil {
+		return
+	}
+	s.agreed = *a
+	delete(m.memory, s.instance)
+	m.remembered = slices.DeleteFunc(m.remembered, func(i [16]byte) bool { return i == s.instance })
+}
+
+// ordered returns the sessions that count in the order of their ids.
 func (m *Machine) ordered() []*session {
 	out := make([]*session, 0, len(m.sessions))
 	for _, s := range m.sessions {
-		out = append(out, s)
+		if !s.dropped {
+			out = append(out, s)
+		}
 	}
-	slices.SortFunc(out, func(a, b *session) int { return int(int64(a.id) - int64(b.id)) })
+	slices.SortFunc(out, func(a, b *session) int { return cmp.Compare(a.id, b.id) })
 	return out
 }
 
@@ -270,10 +338,11 @@ func (m *Machine) ordered() []*session {
 func (m *Machine) Receive(now int64, id SessionID, b []byte) []Task {
 	m.now = now
 	s := m.sessions[id]
-	if s == nil {
+	if s == nil || s.dropped {
 		return nil // a message that was on its way when the session ended
 	}
 	s.lastSeen = now
+	m.noteRival(s)
 	tasks, err := m.receive(s, b)
 	if err != nil {
 		m.drop(s, err, errors.Is(err, delta.ErrMalformed))
@@ -357,18 +426,32 @@ func (m *Machine) onHello(s *session, h *hello) error {
 		return fmt.Errorf("peer speaks protocol %d, this program %d", h.Protocol, Protocol)
 	}
 	s.greeted, s.instance, s.addrs = true, h.Instance, h.Addrs
-	if a := m.memory[h.Instance]; a != nil {
-		s.agreed = *a
-		delete(m.memory, h.Instance)
-	}
+	m.recall(s)
 	m.effects = append(m.effects, Learn{h.Addrs})
 	m.checkTwins(s)
 	m.spreadAddrs(s)
 	return nil
 }
 
-// checkTwins looks for two processes with one identity.
+// checkTwins looks for two processes with one identity. A session of the other
+// one may be all that is left of a process that ended, so it is asked for a
+// sign of life first.
 func (m *Machine) checkTwins(s *session) {
+	for _, o := range m.ordered() {
+		if o != s && o.greeted && o.node == s.node && o.instance != s.instance {
+			o.rival = true
+			m.sendRoot(o, 0, true)
+		}
+	}
+}
+
+// noteRival raises an alarm where a session lives on after another process
+// with its peer's identity came.
+func (m *Machine) noteRival(s *session) {
+	if !s.rival {
+		return
+	}
+	s.rival = false
 	for _, o := range m.ordered() {
 		if o != s && o.greeted && o.node == s.node && o.instance != s.instance {
 			m.raise("twin", "run `rhizome id rotate` on one of the two hosts",
@@ -410,15 +493,7 @@ func (m *Machine) spreadAddrs(s *session) {
 // Tick does what is due. It is to be called a few times a second.
 func (m *Machine) Tick(now int64) {
 	m.now = now
-	if m.log.Pending.Len() == 0 {
-		m.gapSince = 0
-	} else if m.gapSince == 0 {
-		m.gapSince = now
-	}
-	gap := m.gapSince > 0 && now-m.gapSince >= gapMillis
-	if gap {
-		m.gapSince = now
-	}
+	gap := m.gapDue()
 	mine := m.log.Root()
 	for _, s := range m.ordered() {
 		if !s.greeted {
@@ -431,7 +506,22 @@ func (m *Machine) Tick(now int64) {
 		}
 	}
 	m.checkStall()
+	m.checkProbes()
 	m.pullNext()
+}
+
+// gapDue reports whether peers are to be asked for what entries wait for.
+func (m *Machine) gapDue() bool {
+	switch {
+	case m.log.Pending.Len() == 0:
+		m.gapSince, m.gapWait = 0, gapMillis
+	case m.gapSince == 0:
+		m.gapSince = max(m.now, 1)
+	case m.now-m.gapSince >= m.gapWait:
+		m.gapSince, m.gapWait = m.now, min(2*m.gapWait, rootIdleMillis)
+		return true
+	}
+	return false
 }
 
 // Ask sends every peer a root whose answer, echoing the nonce, shows how it
@@ -440,15 +530,17 @@ func (m *Machine) Ask(now int64, nonce uint64) {
 	m.now = now
 	for _, s := range m.ordered() {
 		if s.greeted {
+			s.asked = nonce
 			m.sendRoot(s, nonce, true)
 		}
 	}
 }
 
-// Fresh reports whether every session has answered the nonce.
+// Fresh reports whether every session that was asked with the nonce, or a
+// later one, and still stands has answered it.
 func (m *Machine) Fresh(nonce uint64) bool {
 	for _, s := range m.sessions {
-		if s.nonce < nonce {
+		if !s.dropped && s.asked >= nonce && s.nonce < nonce {
 			return false
 		}
 	}

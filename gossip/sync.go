@@ -25,13 +25,11 @@ func (m *Machine) onRoot(s *session, x *root) error {
 	same := x.Root == m.log.Root()
 	s.synced = same && x.Digest == m.replica.Digest()
 	if same {
-		s.theirs, s.told = *m.log.Vector().Clone(), *m.log.Vector().Clone()
-		s.lackSince, s.wasSynced = 0, true
-	} else {
-		if err := m.sendProofs(s); err != nil {
-			return err
-		}
-		m.sendHave(s, false)
+		follow(&s.theirs, m.log.Vector())
+		s.lackSince, s.fails, s.retryAt = 0, 0, 0
+		s.wasSynced, s.suspect = true, false
+	} else if err := m.differ(s); err != nil {
+		return err
 	}
 	if x.Ask {
 		m.sendRoot(s, x.Nonce, false)
@@ -44,6 +42,30 @@ func (m *Machine) onRoot(s *session, x *root) error {
 	return nil
 }
 
+// differ goes on to the next rung with a peer whose root is not ours.
+func (m *Machine) differ(s *session) error {
+	if err := m.sendProofs(s); err != nil {
+		return err
+	}
+	m.sendHave(s, !s.had)
+	if err := m.suspectAgain(s); err != nil {
+		return err
+	}
+	m.noteLack(s)
+	m.pullNext()
+	return nil
+}
+
+// follow makes v equal to o.
+func follow(v, o *clock.Vector) {
+	if v.Root() == o.Root() {
+		return
+	}
+	for _, lh := range o.Changes(v) {
+		v.Set(lh.Lane, lh.Head)
+	}
+}
+
 // sendHave sends the changes of our vector since what the peer knows; nothing
 // where there are none, unless forced.
 func (m *Machine) sendHave(s *session, force bool) {
@@ -52,21 +74,24 @@ func (m *Machine) sendHave(s *session, force bool) {
 	if len(changes) == 0 && !force {
 		return
 	}
+	s.had = true
 	base := s.told.Root()
+	for _, lh := range changes {
+		s.told.Set(lh.Lane, lh.Head)
+	}
 	for first := true; first || len(changes) > 0; first = false {
 		n := min(len(changes), headsPerPage)
 		h := have{Base: base, First: first, Last: n == len(changes), Heads: changes[:n]}
 		m.send(s, h.append())
 		changes = changes[n:]
 	}
-	s.told = *mine.Clone()
 }
 
 func (m *Machine) onHave(s *session, h *have) ([]Task, error) {
 	if h.First {
-		s.skipHave = h.Base != s.theirs.Root()
+		s.skipHave = h.Base != s.base
 		if s.skipHave && h.Base == (digest.Sum{}) { // all of it
-			s.theirs, s.skipHave = clock.Vector{}, false
+			s.theirs, s.base, s.skipHave = clock.Vector{}, digest.Sum{}, false
 		}
 		if s.skipHave {
 			m.send(s, []byte{byte(kindNeedFull)})
@@ -85,13 +110,22 @@ func (m *Machine) onHave(s *session, h *have) ([]Task, error) {
 			return nil, err
 		}
 	}
+	if s.theirs.Len() > m.log.Vector().Len()+maxForeignLanes {
+		return nil, fmt.Errorf("%w: a vector of %d lanes", delta.ErrMalformed, s.theirs.Len())
+	}
 	if h.Last {
-		if s.lackSince == 0 && m.lacking(s) > 0 {
-			s.lackSince = max(m.now, 1)
-		}
+		s.base = s.theirs.Root()
+		m.noteLack(s)
 		m.pullNext()
 	}
 	return tasks, nil
+}
+
+// noteLack notes since when the peer has entries that we could use.
+func (m *Machine) noteLack(s *session) {
+	if s.lackSince == 0 && m.lacking(s) > 0 {
+		s.lackSince = max(m.now, 1)
+	}
 }
 
 // lacking counts the entries that the peer has and we could use.
@@ -110,15 +144,16 @@ func (m *Machine) lacking(s *session) uint64 {
 	return n
 }
 
-// pullNext begins a pull where one is due and none runs. A small lack at a
-// peer that was in step before is given a moment: it is probably gossip still
-// on its way.
+// pullNext begins a pull where one is due and none runs, from the peer that
+// was asked longest ago. A small lack at a peer that was in step before is
+// given a moment: it is probably gossip still on its way.
 func (m *Machine) pullNext() {
 	if m.pulling != 0 {
 		return
 	}
+	var next *session
 	for _, s := range m.ordered() {
-		if !s.greeted || s.lackSince == 0 {
+		if !s.greeted || s.lackSince == 0 || m.now < s.retryAt {
 			continue
 		}
 		n := m.lacking(s)
@@ -129,13 +164,19 @@ func (m *Machine) pullNext() {
 		if s.wasSynced && n < fewEntries && m.now-s.lackSince < lackMillis {
 			continue
 		}
-		m.pullID++
-		s.pull = &pull{id: m.pullID, progressAt: m.now}
-		m.pulling = s.id
-		m.sendHave(s, false)
-		m.send(s, binary.AppendUvarint([]byte{byte(kindPull)}, m.pullID))
+		if next == nil || s.pulled < next.pulled {
+			next = s
+		}
+	}
+	if next == nil {
 		return
 	}
+	m.pullID++
+	next.pull = &pull{id: m.pullID, progressAt: m.now}
+	next.pulled = m.pullID
+	m.pulling = next.id
+	m.sendHave(next, false)
+	m.send(next, binary.AppendUvarint([]byte{byte(kindPull)}, m.pullID))
 }
 
 // checkStall gives a pull that brings nothing up, so that another peer is asked.
@@ -144,8 +185,15 @@ func (m *Machine) checkStall() {
 	if s == nil || s.pull == nil || m.now-s.pull.progressAt < stallMillis {
 		return
 	}
+	m.failPull(s)
+}
+
+// failPull ends a pull that came to nothing and leaves the peer alone for a
+// while.
+func (m *Machine) failPull(s *session) {
 	m.endPull(s)
-	s.lackSince = 0 // until it tells of its vector again
+	s.retryAt = m.now + min(int64(retryMillis)<<min(s.fails, 16), rootIdleMillis)
+	s.fails++
 }
 
 func (m *Machine) endPull(s *session) {
@@ -199,6 +247,9 @@ func (m *Machine) onCredit(s *session, id uint64) error {
 	if s.serve == nil || s.serve.id != id {
 		return nil // of a pull that has ended
 	}
+	if s.serve.flying == 0 {
+		return fmt.Errorf("%w: credit for nothing", delta.ErrMalformed)
+	}
 	s.serve.flying--
 	return m.serveOn(s)
 }
@@ -247,7 +298,7 @@ func (m *Machine) nextChunk(v *serve) (c *Chunk, next uint64, err error) {
 		}
 		if len(b.open) == 0 {
 			b.good, next = len(b.c.Entries), r.Ordinal+1
-			if b.bytes >= chunkTargetBytes || b.good >= maxChunkEntries/2 {
+			if b.bytes >= chunkTargetBytes || b.good >= maxChunkEntries {
 				break
 			}
 		}
@@ -346,17 +397,17 @@ func (m *Machine) Admitted(id SessionID, err error) {
 	var fork *ForkError
 	switch {
 	case err == nil:
+		s.pull.chunks++
+		s.fails = 0
 		m.send(s, binary.AppendUvarint([]byte{byte(kindCredit)}, s.pull.id))
 	case errors.As(err, &fork):
-		m.endPull(s)
+		m.failPull(s)
 		m.probeFork(s, fork.ID)
 	case errors.Is(err, delta.ErrMalformed):
-		m.endPull(s)
 		m.drop(s, err, true)
 	default:
 		// What was asked for no longer fits what is held: compare again.
-		m.endPull(s)
-		s.lackSince = 0
+		m.failPull(s)
 		m.sendRoot(s, 0, true)
 	}
 }
@@ -365,8 +416,12 @@ func (m *Machine) onEnd(s *session, id uint64) {
 	if s.pull == nil || s.pull.id != id {
 		return
 	}
-	m.endPull(s)
-	s.lackSince = 0
+	if s.pull.chunks == 0 {
+		m.failPull(s) // it has, or says that it has, and does not send
+	} else {
+		m.endPull(s)
+	}
+	s.lackSince = 0 // the answer to the root says whether anything is left
 	m.sendRoot(s, 0, true)
 	m.pullNext()
 }

@@ -50,6 +50,14 @@ func (k kind) String() string {
 	return kindNames[k]
 }
 
+// MessageName returns the name of a message's kind, for traces.
+func MessageName(b []byte) string {
+	if len(b) == 0 {
+		return "empty"
+	}
+	return kind(b[0]).String()
+}
+
 // hello is the first message each way.
 type hello struct {
 	Protocol uint64

@@ -132,10 +132,19 @@ func (n *Node) lead() {
 	n.turn.Lock()
 	step, err := n.try(func(now int64) (Step, error) { return n.replica.Write(now, reqs) })
 	ordinal := n.replica.log.Ordinal()
+	synced := make(chan struct{})
+	if err == nil {
+		// The effects take their place in the queue now, and what comes after
+		// them rests on this commit too.
+		rest := step
+		rest.Commit, rest.Results = nil, nil
+		n.queue <- outcome{step: rest, ordinal: ordinal, synced: synced}
+	}
 	n.turn.Unlock()
 	if err == nil {
 		err = n.durable(&step)
 	}
+	close(synced)
 	n.commits.pass()
 	if err != nil {
 		for _, w := range group {
@@ -147,9 +156,4 @@ func (n *Node) lead() {
 	for i, w := range group {
 		w.done <- step.Results[i]
 	}
-	// What is left needs no more waiting, but its turn.
-	step.Commit, step.Results = nil, nil
-	n.turn.Lock()
-	n.queue <- outcome{step, ordinal}
-	n.turn.Unlock()
 }

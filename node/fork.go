@@ -53,13 +53,15 @@ func (r *Replica) closeLane(from gossip.SessionID, p *oplog.Proof) error {
 			return err
 		}
 	}
-	if err := r.apply(); err != nil {
-		return err
-	}
+	// In one batch with the closing: a crash between the two would leave the
+	// edits out for ever.
 	if len(again) > 0 {
 		if err := r.writeAgain(again, r.inherits(p, taken)); err != nil {
 			return err
 		}
+	}
+	if err := r.apply(); err != nil {
+		return err
 	}
 	r.machine.ProofTaken(r.now, from, p, true, nil)
 	return nil
@@ -255,13 +257,13 @@ func (r *Replica) intersect(t gossip.Intersect) error {
 			again = append(again, w)
 		}
 	}
-	if err := r.apply(); err != nil {
-		return err
-	}
-	if len(again) > 0 {
+	if len(again) > 0 { // in the same batch, as in closeLane
 		if err := r.writeAgain(again, true); err != nil {
 			return err
 		}
+	}
+	if err := r.apply(); err != nil {
+		return err
 	}
 	r.machine.Joined()
 	return nil

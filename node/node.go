@@ -89,6 +89,9 @@ type failure struct {
 type outcome struct {
 	step    Step
 	ordinal uint64
+	// synced, where not nil, is closed once somebody else has waited for what
+	// the step wrote.
+	synced chan struct{}
 }
 
 type asker struct {
@@ -165,7 +168,7 @@ func (n *Node) step(f func(int64) (Step, error)) {
 	defer n.turn.Unlock()
 	step, err := n.try(f)
 	if err == nil && (step.Commit != nil || len(step.Effects) > 0 || len(step.Publish) > 0) {
-		n.queue <- outcome{step, n.replica.log.Ordinal()}
+		n.queue <- outcome{step: step, ordinal: n.replica.log.Ordinal()}
 	}
 }
 
@@ -187,6 +190,9 @@ func (n *Node) try(f func(int64) (Step, error)) (Step, error) {
 // sync lets steps out in order, each when all it rests on is durable.
 func (n *Node) sync() {
 	for o := range n.queue {
+		if o.synced != nil {
+			<-o.synced
+		}
 		if n.durable(&o.step) == nil {
 			n.show(o.ordinal)
 			n.perform(&o.step)
@@ -379,4 +385,12 @@ func (n *Node) Twin(addr string) {
 // SetAddrs says where this node listens.
 func (n *Node) SetAddrs(addrs []string) {
 	n.do(func(int64) (Step, error) { n.replica.machine.SetAddrs(addrs); return Step{}, nil })
+}
+
+// Resumable returns the lane that the node writes now, nil before its first
+// write.
+func (n *Node) Resumable() *Resume {
+	n.turn.Lock()
+	defer n.turn.Unlock()
+	return n.replica.Resumable()
 }

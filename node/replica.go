@@ -84,6 +84,8 @@ type Replica struct {
 	step  Step
 	// skewed remembers the authors whose clocks raised an alarm.
 	skewed map[delta.Author]bool
+	// proofs are fork proofs that this step has come upon and not yet used.
+	proofs []*oplog.Proof
 }
 
 // A Step is what a call led to.
@@ -174,11 +176,19 @@ func (r *Replica) Owns(l clock.LaneID) bool { return r.signer != nil && r.signer
 func (r *Replica) begin(nowMillis int64) {
 	r.now = nowMillis
 	r.step = Step{}
+	r.proofs = nil
 	r.batch = r.db.NewBatch()
 }
 
 // end makes what the step wrote visible and returns it.
 func (r *Replica) end() (Step, error) {
+	for len(r.proofs) > 0 { // a closing may come upon another fork
+		p := r.proofs[0]
+		r.proofs = r.proofs[1:]
+		if err := r.closeLane(0, p); err != nil {
+			return Step{}, err
+		}
+	}
 	if err := r.apply(); err != nil {
 		return Step{}, err
 	}
@@ -242,6 +252,9 @@ func (r *Replica) admit(e *delta.Entry) (oplog.Verdict, error) {
 
 // take appends an admitted entry and folds it.
 func (r *Replica) take(e *delta.Entry) error {
+	if r.Owns(e.Lane) {
+		r.retire(e.Lane) // somebody else writes it, or did
+	}
 	if !r.hlc.Observe(e.Time, r.now) {
 		r.skew(e)
 	}
@@ -251,10 +264,16 @@ func (r *Replica) take(e *delta.Entry) error {
 	return r.fold.Apply(e)
 }
 
+// maxSkewed bounds the authors that are remembered for a wrong clock.
+const maxSkewed = 1024
+
 func (r *Replica) skew(e *delta.Entry) {
 	key, _ := r.log.Lanes.Key(e.Lane)
 	if r.skewed[key.Author] {
 		return
+	}
+	if len(r.skewed) >= maxSkewed {
+		clear(r.skewed)
 	}
 	r.skewed[key.Author] = true
 	r.raise("clock-skew", fmt.Sprintf("author %v dates an entry %s, more than 5 minutes ahead of this host's clock",
@@ -272,7 +291,8 @@ func (r *Replica) forked(e *delta.Entry) error {
 		r.machine.ProbeAll(r.now)
 		return nil
 	}
-	return r.closeLane(0, p)
+	r.proofs = append(r.proofs, p)
+	return nil
 }
 
 // Published takes in verified entries that came by publication.

@@ -20,6 +20,7 @@ import (
 
 var (
 	seedFlag  = flag.Uint64("seed", 0, "run the simulations with this one seed")
+	traceFlag = flag.Bool("trace", false, "print the messages of the simulations")
 	seedsFlag = flag.Int("seeds", 0, "how many seeds each simulation runs with")
 )
 
@@ -104,10 +105,16 @@ type publication struct {
 }
 
 func newWorld(t testing.TB, seed uint64) *world {
-	return &world{
+	w := &world{
 		t: t, replay: fmt.Sprintf("seed %d", seed), rng: rand.New(rand.NewPCG(seed, 20)),
 		now: 1_700_000_000_000, cut: make(map[[2]int]bool), honest: true,
 	}
+	if *traceFlag {
+		w.heard = func(from, to *host, m []byte) {
+			t.Logf("%d %s -> %s %s %d bytes", w.now%1_000_000, from.name, to.name, gossip.MessageName(m), len(m))
+		}
+	}
+	return w
 }
 
 func (w *world) fatalf(format string, args ...any) {
@@ -325,7 +332,7 @@ func (w *world) disconnect(l *link) {
 	}
 }
 
-// isolate cuts a host off from others and heals nothing.
+// split lets two hosts no longer reach each other.
 func (w *world) split(a, b *host) {
 	w.cut[w.pair(a, b)] = true
 	if l := w.linked(a, b); l != nil {
