@@ -13,6 +13,10 @@ import (
 // is more often a flag misspelt than a value; behind a -- all is taken as it
 // is.
 func takeDashes(root *cobra.Command, args []string) ([]string, error) {
+	if len(args) > 0 && strings.HasPrefix(args[0], cobra.ShellCompRequestCmd) {
+		return args, nil // a shell asks for completions
+	}
+	root.InitDefaultHelpCmd()
 	cmd, rest, err := root.Find(args)
 	if err != nil {
 		return args, err

@@ -47,7 +47,7 @@ func (p *printer) value(x any) {
 // table prints rows in columns.
 func (p *printer) table(head []string, rows [][]string) {
 	tw := tabwriter.NewWriter(p.w, 0, 0, 2, ' ', 0)
-	line := func(cells []string) { _, _ = fmt.Fprintln(tw, strings.TrimRight(strings.Join(cells, "\t"), "\t")) }
+	line := func(cells []string) { _, _ = fmt.Fprintln(tw, strings.Join(cells, "\t")) }
 	if len(head) > 0 {
 		line(head)
 	}
@@ -57,11 +57,13 @@ func (p *printer) table(head []string, rows [][]string) {
 	_ = tw.Flush()
 }
 
-// pairs prints names and values below each other.
+// pairs prints names and values below each other, those with a value.
 func (p *printer) pairs(pairs ...string) {
 	var rows [][]string
 	for i := 0; i < len(pairs); i += 2 {
-		rows = append(rows, []string{pairs[i], pairs[i+1]})
+		if pairs[i+1] != "" {
+			rows = append(rows, []string{pairs[i], pairs[i+1]})
+		}
 	}
 	p.table(nil, rows)
 }
