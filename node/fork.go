@@ -1,9 +1,8 @@
 package node
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/rhizome-p2p/rhizome/clock"
@@ -23,7 +22,13 @@ func (r *Replica) retire(l clock.LaneID) {
 }
 
 // closeLane closes a lane by a proof. Its rows at or above the fork go, what
-// they killed stays dead, and its author writes its own edits again elsewhere.
+// they killed stays dead but for the lane's own incs, and its author writes its
+// own edits again elsewhere.
+//
+// An inc kills the lane's inc before it only to carry its total on. What does
+// the carrying goes, and so the last inc from before the fork lives again, on
+// every replica: otherwise each branch would have to carry the total, and some
+// would do it twice or never come back to do it.
 func (r *Replica) closeLane(from gossip.SessionID, p *oplog.Proof) error {
 	if err := p.Verify(r.cfg.Space); err != nil {
 		r.machine.ProofTaken(r.now, from, p, false, err)
@@ -43,10 +48,14 @@ func (r *Replica) closeLane(from gossip.SessionID, p *oplog.Proof) error {
 		r.signer = nil
 	}
 	var again []rewrite
+	incs := make(map[clock.Dot]*delta.Delta)
 	for _, e := range taken {
-		if again, err = r.withdraw(e, own, again); err != nil {
+		if again, err = r.withdraw(e, own, again, incs); err != nil {
 			return err
 		}
+	}
+	if err := r.revive(lane, p.Seq(), incs); err != nil {
+		return err
 	}
 	for _, e := range r.log.Pending.ReleaseLane(lane) {
 		if _, err := r.admit(e); err != nil {
@@ -56,7 +65,7 @@ func (r *Replica) closeLane(from gossip.SessionID, p *oplog.Proof) error {
 	// In one batch with the closing: a crash between the two would leave the
 	// edits out for ever.
 	if len(again) > 0 {
-		if err := r.writeAgain(again, r.inherits(p, taken)); err != nil {
+		if err := r.writeAgain(again); err != nil {
 			return err
 		}
 	}
@@ -67,18 +76,33 @@ func (r *Replica) closeLane(from gossip.SessionID, p *oplog.Proof) error {
 	return nil
 }
 
-// inherits reports whether this side of a fork carries on the counters' totals
-// from before it: of the two branches, the one with the lesser first hash.
-func (r *Replica) inherits(p *oplog.Proof, taken []*delta.Entry) bool {
-	if len(taken) == 0 || taken[0].Seq != p.Seq() {
-		return false
+// revive brings back the incs of a lane from before its fork that only
+// withdrawn incs killed.
+func (r *Replica) revive(lane clock.LaneID, at uint64, incs map[clock.Dot]*delta.Delta) error {
+	withdrawn := func(d clock.Dot) bool { return incs[d] != nil }
+	for _, by := range slices.SortedFunc(maps.Keys(incs), clock.Dot.Compare) {
+		d := incs[by]
+		key := merge.AppendKey(nil, d.Entity, d.Path, delta.TagOf(lane, "", d))
+		for i := range d.Kills {
+			for _, dot := range d.Kills[i].Dots {
+				if dot.Lane != lane || dot.Seq >= at {
+					continue
+				}
+				s, ok, err := r.state.buried(key, dot, withdrawn)
+				if err != nil {
+					return err
+				}
+				if !ok {
+					continue
+				}
+				r.state.unbury(key, dot)
+				if err := r.fold.Insert(key, s); err != nil {
+					return err
+				}
+			}
+		}
 	}
-	first, a, b := taken[0].Hash, p.A.First(), p.B.First()
-	other := b
-	if first == b {
-		other = a
-	}
-	return bytes.Compare(first[:], other[:]) < 0
+	return nil
 }
 
 // rewrite is a survivor that its author writes again after a fork.
@@ -86,13 +110,13 @@ type rewrite struct {
 	txn     clock.Dot
 	creator string
 	d       delta.Delta
-	base    int64 // of an inc: the total from before the fork
+	base    int64 // of an inc: the total that it carries on
 	dead    bool  // of an inc: it was overwritten or dropped since
 }
 
 // withdraw takes an entry's survivors out of the state and, where it is our
-// own, notes what is to be written again.
-func (r *Replica) withdraw(e *delta.Entry, own bool, again []rewrite) ([]rewrite, error) {
+// own, notes what is to be written again. It adds the entry's incs to incs.
+func (r *Replica) withdraw(e *delta.Entry, own bool, again []rewrite, incs map[clock.Dot]*delta.Delta) ([]rewrite, error) {
 	index := 0
 	for i := range e.Body.Txns {
 		x := &e.Body.Txns[i]
@@ -111,6 +135,9 @@ func (r *Replica) withdraw(e *delta.Entry, own bool, again []rewrite) ([]rewrite
 				return o == dot
 			}); err != nil {
 				return nil, err
+			}
+			if d.Verb == delta.Inc {
+				incs[dot] = d
 			}
 			if own {
 				again = noteAgain(again, rewrite{txn: first, creator: x.Creator, d: *d}, live)
@@ -149,7 +176,7 @@ func noteAgain(again []rewrite, w rewrite, live bool) []rewrite {
 
 // writeAgain writes survivors of a closed lane in a new one, concurrent with
 // all that stands: they kill nothing.
-func (r *Replica) writeAgain(again []rewrite, inherit bool) error {
+func (r *Replica) writeAgain(again []rewrite) error {
 	w := r.newWriter()
 	for len(again) > 0 {
 		n := 1
@@ -160,7 +187,7 @@ func (r *Replica) writeAgain(again []rewrite, inherit bool) error {
 		again = again[n:]
 		_, err := w.txn(group[0].creator, func(t *txnWriter) error {
 			for i := range group {
-				if err := t.again(&group[i], inherit); err != nil {
+				if err := t.again(&group[i]); err != nil {
 					return err
 				}
 			}
@@ -173,19 +200,15 @@ func (r *Replica) writeAgain(again []rewrite, inherit bool) error {
 	return w.finish()
 }
 
-func (t *txnWriter) again(g *rewrite, inherit bool) error {
+func (t *txnWriter) again(g *rewrite) error {
 	if g.d.Verb != delta.Inc {
 		return t.put(g.d)
 	}
 	inc, _ := g.d.Value.Inc()
-	amount := inc.Amount
-	if inherit {
-		amount += g.base
-	}
-	if amount == 0 || g.dead {
+	if inc.Amount == 0 || g.dead {
 		return nil
 	}
-	return t.inc(g.d.Entity, g.d.Path, amount)
+	return t.inc(g.d.Entity, g.d.Path, inc.Amount)
 }
 
 // Buckets implements gossip.Replica: the sums of the state's buckets.
@@ -235,30 +258,19 @@ func (r *Replica) intersect(t gossip.Intersect) error {
 	}
 	type hit struct {
 		key string
-		s   merge.Survivor
+		dot clock.Dot
 	}
 	var hits []hit
 	err := r.marks(func(key []byte, s *merge.Survivor, m gossip.Mark) {
 		if gossip.MarkBucket(m, t.Count) == t.Bucket && !theirs[m] {
-			hits = append(hits, hit{string(key), *s})
+			hits = append(hits, hit{string(key), s.Dot})
 		}
 	})
 	if err != nil || len(hits) == 0 {
 		return err
 	}
-	var again []rewrite
 	for _, h := range hits {
-		if err := r.fold.Remove([]byte(h.key), func(d clock.Dot) bool { return d == h.s.Dot }); err != nil {
-			return err
-		}
-		if w, ok, err := r.orphan([]byte(h.key), &h.s); err != nil {
-			return err
-		} else if ok {
-			again = append(again, w)
-		}
-	}
-	if len(again) > 0 { // in the same batch, as in closeLane
-		if err := r.writeAgain(again, true); err != nil {
+		if err := r.fold.Remove([]byte(h.key), func(d clock.Dot) bool { return d == h.dot }); err != nil {
 			return err
 		}
 	}
@@ -267,40 +279,4 @@ func (r *Replica) intersect(t gossip.Intersect) error {
 	}
 	r.machine.Joined()
 	return nil
-}
-
-// orphan reports a counter's total from before a fork of our own lane that the
-// other branch's incs killed, and that it is on us to carry on.
-func (r *Replica) orphan(key []byte, s *merge.Survivor) (w rewrite, ok bool, err error) {
-	lane, known := r.log.Lanes.Key(s.Dot.Lane)
-	if s.Verb != delta.Inc || !known || lane.Author != r.author {
-		return w, false, nil
-	}
-	at, closed := r.log.ClosedAt(s.Dot.Lane)
-	if !closed {
-		return w, false, nil
-	}
-	p, err := r.log.Proof(s.Dot.Lane)
-	if err != nil {
-		return w, false, err
-	}
-	kept, err := r.log.Kept(r.db, clock.EntryID{Lane: s.Dot.Lane, Seq: at})
-	if errors.Is(err, oplog.ErrNotFound) {
-		return w, false, nil
-	}
-	if err != nil {
-		return w, false, err
-	}
-	e := &delta.Entry{Header: kept.Header, Hash: delta.HashHeader(&kept.Header)}
-	if !r.inherits(p, []*delta.Entry{e}) {
-		return w, false, nil
-	}
-	entity, path, _, err := merge.ParseKey(key)
-	if err != nil {
-		return w, false, err
-	}
-	inc, _ := s.Value.Inc()
-	w = rewrite{txn: s.Dot, creator: s.Creator, base: inc.Total}
-	w.d = delta.Delta{Entity: entity, Path: path, Verb: delta.Inc, Value: delta.IncValue{}.Value()}
-	return w, true, nil
 }

@@ -286,8 +286,12 @@ func (r *Replica) forked(e *delta.Entry) error {
 		r.machine.ProbeAll(r.now) // the fork lies further down: peers know where
 		return nil
 	}
-	p, err := r.log.ProofAgainst(oplog.Chain{Headers: []delta.Header{e.Header}, Sig: e.Sig})
+	before, err := r.log.HashAt(clock.EntryID{Lane: e.Lane, Seq: e.Seq - 1})
 	if err != nil {
+		return err
+	}
+	p, err := r.log.ProofAgainst(oplog.Chain{Headers: []delta.Header{e.Header}, Sig: e.Sig})
+	if err != nil || before != e.Prev {
 		r.machine.ProbeAll(r.now)
 		return nil
 	}

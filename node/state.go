@@ -273,6 +273,11 @@ func (s *state) Bury(key []byte, v merge.Survivor, killer clock.Dot) {
 	s.side = append(s.side, write{key: k, value: merge.AppendRow(b, []merge.Survivor{v}, s.lanes)})
 }
 
+// unbury forgets that a survivor died.
+func (s *state) unbury(key []byte, d clock.Dot) {
+	s.side = append(s.side, write{key: s.appendDot(s.key(kindDead, key), d), del: true})
+}
+
 // Kill implements merge.State.
 func (s *state) Kill(scope []byte, exact bool, k *delta.Kill, killer clock.Dot) {
 	v := []byte{0}

@@ -3,6 +3,7 @@ package node
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -216,6 +217,24 @@ func (v *rows) killedElse(row []byte, d clock.Dot, within func(clock.Dot) bool) 
 		}
 	})
 	return found, err
+}
+
+// buried returns a dead survivor of a row that nothing killed but what within
+// says.
+func (v *rows) buried(row []byte, d clock.Dot, within func(clock.Dot) bool) (s merge.Survivor, ok bool, err error) {
+	b, err := v.r.Get(v.appendDot(v.key(kindDead, row), d))
+	if errors.Is(err, storage.ErrNotFound) {
+		return s, false, nil
+	}
+	if err != nil {
+		return s, false, fmt.Errorf("read dead row: %w", err)
+	}
+	killer, s, err := v.parseDead(b)
+	if err != nil || !within(killer) {
+		return s, false, err
+	}
+	others, err := v.killedElse(row, d, within)
+	return s, err == nil && !others, err
 }
 
 func (v *rows) parseKill(b []byte) (k delta.Kill, err error) {

@@ -558,3 +558,18 @@ func (h *host) holds(d clock.Dot) bool {
 	}
 	return err == nil
 }
+
+// published returns the last entry of a lane as its author would publish it.
+func published(t testing.TB, h *host, lane delta.LaneKey) []byte {
+	t.Helper()
+	id := lane.ID(worldSpace)
+	rec, err := h.r.log.Record(h.r.db, clock.EntryID{Lane: id, Seq: h.r.log.Vector().Seq(id)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := rec.Entry()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return gossip.AppendPublished(nil, lane, e)
+}

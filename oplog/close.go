@@ -64,9 +64,14 @@ func (l *Log) Proof(id clock.LaneID) (*Proof, error) {
 	return p, nil
 }
 
-// ChainFrom returns the headers from an entry on to the first that is signed.
+// ChainFrom returns the headers from an admitted entry on to the first that is
+// signed. What a closing took out may follow: the signature that vouches for the
+// last entries before it may stand there.
 func (l *Log) ChainFrom(id clock.EntryID) (c Chain, err error) {
-	for r, err := range l.heldFrom(id) {
+	if !l.vector.Covers(id) {
+		return Chain{}, fmt.Errorf("chain from %v: %w", id, ErrNotFound)
+	}
+	for r, err := range l.branchFrom(id) {
 		if err != nil {
 			return Chain{}, err
 		}
@@ -83,6 +88,26 @@ func (l *Log) ChainFrom(id clock.EntryID) (c Chain, err error) {
 		}
 	}
 	return Chain{}, fmt.Errorf("no signature within %d entries from %v: %w", MaxChain, id, ErrNotFound)
+}
+
+// branchFrom yields the entries of a lane from one on, and then those that its
+// closing took out.
+func (l *Log) branchFrom(id clock.EntryID) iter.Seq2[Record, error] {
+	return func(yield func(Record, error) bool) {
+		for r, err := range l.heldFrom(id) {
+			if !yield(r, err) || err != nil {
+				return
+			}
+		}
+		if _, closed := l.ClosedAt(id.Lane); !closed {
+			return
+		}
+		for r, err := range l.KeptLane(l.db, id.Lane) {
+			if !yield(r, err) || err != nil {
+				return
+			}
+		}
+	}
 }
 
 // heldFrom yields the admitted entries of a lane from one on, those that are
