@@ -201,23 +201,41 @@ func (n *Node) cursor(ordinal uint64) string {
 	return n.cfg.LogID + "-" + strconv.FormatUint(ordinal, 10)
 }
 
-// parseCursor reads what cursor wrote; "" is now and "0" the beginning.
-func (n *Node) parseCursor(s string) (uint64, error) {
+// cursorIn returns the cursor of the i-th of an entry's transactions. One that
+// is not the last has its number behind the ordinal, so that who stopped there
+// gets the others.
+func (n *Node) cursorIn(ordinal uint64, i, of int) string {
+	c := n.cursor(ordinal)
+	if i+1 < of {
+		c += "." + strconv.Itoa(i+1)
+	}
+	return c
+}
+
+// parseCursor reads what cursor and cursorIn wrote; "" is now and "0" the
+// beginning. Seen counts the transactions after at that come before the
+// cursor.
+func (n *Node) parseCursor(s string) (at uint64, seen int, err error) {
 	switch s {
 	case "":
-		return n.visible.Load(), nil
+		return n.visible.Load(), 0, nil
 	case "0":
-		return 0, nil
+		return 0, 0, nil
 	}
 	id, digits, ok := strings.Cut(s, "-")
-	ordinal, err := strconv.ParseUint(digits, 10, 64)
-	if !ok || err != nil {
-		return 0, fmt.Errorf("%w: %q", ErrCursor, s)
+	digits, part, inside := strings.Cut(digits, ".")
+	at, err = strconv.ParseUint(digits, 10, 64)
+	if inside && err == nil {
+		seen, err = strconv.Atoi(part)
+		at--
+	}
+	if !ok || err != nil || seen < 0 || inside && (seen == 0 || at == ^uint64(0)) {
+		return 0, 0, fmt.Errorf("%w: %q", ErrCursor, s)
 	}
 	if id != n.cfg.LogID {
-		return 0, fmt.Errorf("%w: %q was made by another node", ErrCursor, s)
+		return 0, 0, fmt.Errorf("%w: %q was made by another node", ErrCursor, s)
 	}
-	return ordinal, nil
+	return at, seen, nil
 }
 
 // Changes yields transactions in the order in which this node applied them,
@@ -226,7 +244,7 @@ func (n *Node) parseCursor(s string) (uint64, error) {
 // prefix are shown.
 func (n *Node) Changes(ctx context.Context, prefix, since string) iter.Seq2[Change, error] {
 	return func(yield func(Change, error) bool) {
-		at, err := n.parseCursor(since)
+		at, seen, err := n.parseCursor(since)
 		if err != nil {
 			yield(Change{}, err)
 			return
@@ -241,6 +259,8 @@ func (n *Node) Changes(ctx context.Context, prefix, since string) iter.Seq2[Chan
 					yield(Change{}, err)
 					return
 				}
+				e.Txns = e.Txns[min(seen, len(e.Txns)):]
+				seen = 0
 				for _, c := range n.changesOf(e, prefix) {
 					if !yield(c, nil) {
 						return
@@ -305,7 +325,7 @@ func (n *Node) logEntry(r *oplog.Record) (LogEntry, error) {
 	for i := range e.Body.Txns {
 		x := &e.Body.Txns[i]
 		c := Change{
-			Cursor: out.Cursor, Txn: e.Dot(index), CID: out.CID, Author: key.Author, Creator: x.Creator, Time: e.Time,
+			Cursor: n.cursorIn(r.Ordinal, i, len(e.Body.Txns)), Txn: e.Dot(index), CID: out.CID, Author: key.Author, Creator: x.Creator, Time: e.Time,
 		}
 		for j := range x.Deltas {
 			d := &x.Deltas[j]
@@ -353,7 +373,7 @@ func (n *Node) Log(_ context.Context, lane, since string, limit int) (out []LogE
 	if since == "" {
 		since = "0"
 	}
-	at, err := n.parseCursor(since)
+	at, _, err := n.parseCursor(since)
 	if err != nil {
 		return nil, err
 	}
