@@ -2,6 +2,7 @@ package client
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -63,10 +64,16 @@ func next(br *bufio.Reader) (c chunk) {
 		case err != nil:
 			c.err = err
 			return c
-		case len(c.text) >= chunkBytes || br.Buffered() == 0:
+		case len(c.text) >= chunkBytes || !hasLine(br):
 			return c
 		}
 	}
+}
+
+// hasLine reports whether a whole line can be read without waiting.
+func hasLine(br *bufio.Reader) bool {
+	b, err := br.Peek(br.Buffered())
+	return err == nil && bytes.IndexByte(b, '\n') >= 0
 }
 
 // Read hands on what is there.

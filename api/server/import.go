@@ -40,7 +40,7 @@ func (s *Server) importDocs(w http.ResponseWriter, r *http.Request) error {
 	} else {
 		im.progress.Done = true
 	}
-	if out.write(appendLine(nil, im.progress)) == nil && err != nil {
+	if out.write(appendLine(nil, im.progress)) == nil && err != nil && r.Context().Err() == nil {
 		// To hang up on a client that is still writing could cost it the
 		// answer: it closes once it has read it.
 		_ = rc.SetReadDeadline(time.Now().Add(lingerTimeout))
