@@ -162,14 +162,14 @@ type Machine struct {
 
 // agreed is what two replicas know of each other's vectors.
 type agreed struct {
-	// theirs is the peer's vector as far as known, and told is ours as our
-	// haves told it, no more: the next have says what changed since.
+	// theirs is the peer's vector as far as known, and told is ours as the peer
+	// knows it for sure: the next have says what changed since.
 	theirs, told clock.Vector
 
-	// base is the root that the peer's next have must build on: that of its
-	// vector after its last one. Its told and our base go in step; theirs may
-	// be ahead, by what equal roots have shown.
-	base digest.Sum
+	// base and equal are the roots that the peer's next have may build on: of
+	// its vector after its last one, and when it last was equal to ours. The
+	// changes replace heads, so they lead from either to the same.
+	base, equal digest.Sum
 }
 
 // session is the state of one stream.

@@ -26,6 +26,10 @@ func (m *Machine) onRoot(s *session, x *root) error {
 	s.synced = same && x.Digest == m.replica.Digest()
 	if same {
 		follow(&s.theirs, m.log.Vector())
+		s.equal = m.log.Vector().Root()
+		if !x.Ask && s.rootSent == x.Root {
+			follow(&s.told, m.log.Vector()) // it has seen that we are equal
+		}
 		s.lackSince, s.fails, s.retryAt = 0, 0, 0
 		s.wasSynced, s.suspect = true, false
 	} else if err := m.differ(s); err != nil {
@@ -89,9 +93,9 @@ func (m *Machine) sendHave(s *session, force bool) {
 
 func (m *Machine) onHave(s *session, h *have) ([]Task, error) {
 	if h.First {
-		s.skipHave = h.Base != s.base
-		if s.skipHave && h.Base == (digest.Sum{}) { // all of it
-			s.theirs, s.base, s.skipHave = clock.Vector{}, digest.Sum{}, false
+		s.skipHave = h.Base != s.base && h.Base != s.equal
+		if h.Base == (digest.Sum{}) { // all of it
+			s.theirs, s.skipHave = clock.Vector{}, false
 		}
 		if s.skipHave {
 			m.send(s, []byte{byte(kindNeedFull)})
