@@ -51,7 +51,7 @@ var layers = map[string]layer{
 	"api/server": {own: []string{".", "clock", "delta", "node", "api"}, others: []string{"github.com/prometheus/client_golang"}},
 	"api/client": {own: []string{".", "clock", "delta", "node", "api", "api/server"}},
 
-	"cmd/rhizome": {own: []string{"cmd/rhizome/internal/cli"}},
+	"cmd/rhizome": {own: []string{"cmd/rhizome/internal/cli"}, tests: []string{"api"}},
 	"cmd/rhizome/internal/cli": {
 		own:    []string{".", "clock", "delta", "node", "api", "api/server", "api/client", "cmd/rhizome/internal/config"},
 		others: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term"},
