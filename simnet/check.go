@@ -1,0 +1,157 @@
+package simnet
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/rhizome-p2p/rhizome/clock"
+	"github.com/rhizome-p2p/rhizome/merge"
+	"github.com/rhizome-p2p/rhizome/node"
+	"github.com/rhizome-p2p/rhizome/oplog"
+)
+
+// An Invariant is something that must hold whenever it is checked. It reads
+// the world and changes nothing.
+type Invariant func(*World) error
+
+// A Host is what invariants and workloads see of a host.
+type Host struct{ h *host }
+
+// Name returns the host's name.
+func (h Host) Name() string { return h.h.name }
+
+// Replica returns the replica that runs on the host, nil while none does.
+func (h Host) Replica() *node.Replica { return h.h.r }
+
+// Hosts returns the world's hosts; copies that faults made come last.
+func (w *World) Hosts() []Host {
+	out := make([]Host, len(w.hosts))
+	for i, h := range w.hosts {
+		out[i] = Host{h}
+	}
+	return out
+}
+
+func (w *World) scheduleChecks() {
+	w.after(w.opts.CheckEvery, evCheck, -1, func() {
+		w.check()
+		if w.now < w.healAt() {
+			w.scheduleChecks()
+		}
+	})
+}
+
+// check holds every host to the built-in invariants, and the world to those
+// that it was given.
+func (w *World) check() {
+	for _, h := range w.hosts {
+		if !h.up() {
+			continue
+		}
+		if err := h.check(); err != nil {
+			w.fail("%s: %v", h.name, err)
+			return
+		}
+		if w.chaos.IntN(4) == 0 && len(h.out) == 0 {
+			h.old, h.oldTo = h.disk.Copy(), make(map[clock.LaneID]uint64)
+			for l, s := range h.acked {
+				h.oldTo[l] = s
+			}
+		}
+	}
+	for _, inv := range w.opts.Invariants {
+		if err := inv(w); err != nil {
+			w.fail("%v", err)
+			return
+		}
+	}
+}
+
+func (h *host) check() error {
+	log := h.r.Log()
+	v := log.Vector()
+	if n := log.Pending.Len(); n > oplog.MaxPendingEntries*len(h.w.hosts) {
+		return fmt.Errorf("%d entries are pending", n)
+	}
+	for l, s := range h.acked {
+		if at, closed := log.ClosedAt(l); closed && s >= at {
+			continue
+		}
+		if v.Seq(l) < s {
+			return fmt.Errorf("acknowledged write %v:%d is lost: held up to %d", l, s, v.Seq(l))
+		}
+	}
+	if h.last != nil {
+		for _, l := range h.last.Lanes() {
+			if _, closed := log.ClosedAt(l); !closed && v.Seq(l) < h.last.Seq(l) {
+				return fmt.Errorf("the vector went back in lane %v from %d to %d", l, h.last.Seq(l), v.Seq(l))
+			}
+		}
+	}
+	if len(log.ClosedLanes()) > 0 && !h.w.forked {
+		return errors.New("a lane is closed, and nobody forked one")
+	}
+	h.last = v.Clone()
+	return nil
+}
+
+// equal reports whether all hosts hold the same.
+func (w *World) equal() bool {
+	first := w.hosts[0].r
+	if first == nil {
+		return false
+	}
+	for _, h := range w.hosts {
+		if !h.up() || len(h.out) > 0 || h.r.Log().Root() != first.Log().Root() || h.r.Digest() != first.Digest() {
+			return false
+		}
+	}
+	return true
+}
+
+// differences describes how hosts that should be equal are not.
+func (w *World) differences() string {
+	groups := make(map[string]int)
+	var order []string
+	for _, h := range w.hosts {
+		k := "down"
+		if h.up() {
+			k = fmt.Sprintf("root %.8s state %.8s", h.r.Log().Root(), h.r.Digest())
+		}
+		if groups[k] == 0 {
+			order = append(order, k+" first "+h.name)
+		}
+		groups[k]++
+	}
+	return fmt.Sprintf("%d groups: %v", len(groups), order)
+}
+
+// checkEnd compares the state that all have with the oracle: all entries
+// applied in causal order by the kernel alone. Forks add kills that no log
+// holds any more, and are left to the comparison between hosts.
+func (w *World) checkEnd() {
+	r := w.hosts[0].r
+	if r == nil || w.forked {
+		return
+	}
+	oracle := merge.Fold{State: new(merge.MemState)}
+	for rec, err := range r.Log().InOrder(r.Log().DB(), 0) {
+		if err != nil {
+			w.fail("oracle: %v", err)
+			return
+		}
+		rec.Raw = append([]byte(nil), rec.Raw...)
+		e, err := rec.Entry()
+		if err == nil {
+			err = oracle.Apply(e)
+		}
+		if err != nil {
+			w.fail("oracle: %v", err)
+			return
+		}
+	}
+	if oracle.Tally.Digest != r.Digest() || oracle.Tally.Rows != r.Survivors() {
+		w.fail("the state is not what its log says: %d survivors with digest %v, want %d with %v",
+			r.Survivors(), r.Digest(), oracle.Tally.Rows, oracle.Tally.Digest)
+	}
+}

@@ -1,0 +1,292 @@
+package simnet
+
+import (
+	"hash/fnv"
+	"slices"
+	"time"
+
+	"github.com/rhizome-p2p/rhizome/gossip"
+)
+
+// A link is a session between two hosts: an ordered, reliable stream each way,
+// as TCP is. What would corrupt it ends it, as authenticated encryption does.
+type link struct {
+	ends      [2]*end
+	open      bool
+	latency   time.Duration
+	slowUntil time.Duration
+}
+
+// An end is one side of a link.
+type end struct {
+	link *link
+	side int
+	host *host
+	gen  uint64 // of the host's process
+	id   gossip.SessionID
+	// arrives is when the last message sent to this end does: order is kept.
+	arrives time.Duration
+	inbox   [][]byte
+	// dead says that a message to this end was lost: a stream delivers nothing
+	// behind it.
+	dead bool
+}
+
+func (e *end) other() *end { return e.link.ends[1-e.side] }
+
+// A cut keeps some hosts from reaching others until it ends.
+type cut struct {
+	between func(from, to *host) bool
+	oneWay  bool
+	until   time.Duration
+}
+
+func (c *cut) blocks(from, to *host) bool {
+	return c.between(from, to) || !c.oneWay && c.between(to, from)
+}
+
+func (w *World) addCut(c *cut, lasts time.Duration) {
+	c.until = w.now + lasts
+	w.cuts = append(w.cuts, c)
+}
+
+// blockedUntil returns when a host can reach another again; zero where it can
+// now.
+func (w *World) blockedUntil(from, to *host) (until time.Duration) {
+	w.cuts = slices.DeleteFunc(w.cuts, func(c *cut) bool { return c.until <= w.now })
+	for _, c := range w.cuts {
+		if c.blocks(from, to) {
+			until = max(until, c.until)
+		}
+	}
+	return until
+}
+
+const (
+	// giveUp is how long a stream bears silence before it ends.
+	giveUp = 10 * time.Second
+
+	leastLatency = 500 * time.Microsecond
+	mostLatency  = 80 * time.Millisecond
+)
+
+// dial connects two hosts, now or later.
+func (w *World) dial(h *host, to int) {
+	gen := h.gen
+	w.after(w.netSpan(50*time.Millisecond, time.Second), evConnect, h.at, func() {
+		if h.gen != gen || !h.up() {
+			return
+		}
+		peer := w.hosts[to]
+		if h.linkTo(peer) != nil {
+			return
+		}
+		if !peer.up() || w.blockedUntil(h, peer) > 0 || w.blockedUntil(peer, h) > 0 {
+			w.after(w.netSpan(time.Second, 5*time.Second), evConnect, h.at, func() {
+				if h.gen == gen {
+					w.dial(h, to)
+				}
+			})
+			return
+		}
+		w.connect(h, peer)
+	})
+}
+
+func (w *World) netSpan(lo, hi time.Duration) time.Duration {
+	return lo + time.Duration(w.net.Int64N(int64(hi-lo)))
+}
+
+func (w *World) connect(a, b *host) {
+	l := &link{open: true, latency: w.netSpan(leastLatency, mostLatency)}
+	for side, h := range []*host{a, b} {
+		w.sessions++
+		e := &end{link: l, side: side, host: h, gen: h.gen, id: w.sessions}
+		l.ends[side] = e
+		h.sessions = append(h.sessions, e)
+	}
+	for side, h := range []*host{a, b} {
+		if l.open {
+			other := l.ends[1-side].host
+			h.did(h.r.Opened(h.millis(), l.ends[side].id, other.node, "/sim/"+other.name, side == 0))
+		}
+	}
+}
+
+// sever ends a link; both hosts notice at once, and the one that dialled dials
+// again.
+func (w *World) sever(l *link) {
+	if !l.open {
+		return
+	}
+	l.open = false
+	for _, e := range l.ends {
+		h := e.host
+		h.sessions = slices.DeleteFunc(h.sessions, func(x *end) bool { return x == e })
+		if h.up() && h.gen == e.gen {
+			h.did(h.r.Closed(h.millis(), e.id))
+		}
+	}
+	if a := l.ends[0]; a.host.up() && a.host.gen == a.gen {
+		w.dial(a.host, l.ends[1].host.at)
+	}
+}
+
+// send carries a message to the other end of a session.
+func (w *World) send(h *host, id gossip.SessionID, message []byte) {
+	e := h.end(id)
+	if e == nil {
+		return
+	}
+	l, to := e.link, e.other()
+	if to.dead {
+		return
+	}
+	w.bytes += uint64(len(message))
+	if w.hits(Corrupt) || w.hits(Truncate) {
+		to.dead = true
+		w.after(l.latency, evBroken, to.host.at, func() { w.sever(l) })
+		return
+	}
+	at := w.now + l.latency
+	if l.slowUntil > w.now {
+		at += w.netSpan(time.Second, 3*time.Second)
+	}
+	if until := w.blockedUntil(h, to.host); until > 0 {
+		if until-w.now > giveUp {
+			to.dead = true
+			w.after(giveUp, evBroken, to.host.at, func() { w.sever(l) })
+			return
+		}
+		at = until + l.latency
+	}
+	at = max(at, to.arrives)
+	to.arrives = at
+	w.arrive(at, to, message)
+}
+
+func (w *World) arrive(at time.Duration, to *end, message []byte) {
+	w.at(at, evFrame, to.host.at, func() {
+		to.inbox = append(to.inbox, message)
+		w.read(to)
+	})
+}
+
+// read hands a host what has arrived, in order, unless its process pauses.
+func (w *World) read(to *end) {
+	h := to.host
+	for len(to.inbox) > 0 && to.link.open && h.up() && h.gen == to.gen {
+		if h.pausedUntil > w.now {
+			w.at(h.pausedUntil, evFrame, h.at, func() { w.read(to) })
+			return
+		}
+		message := to.inbox[0]
+		to.inbox = to.inbox[1:]
+		w.trace.note(w.now, evFrame, h.at, mark(message))
+		h.did(h.r.Receive(h.millis(), to.id, message))
+	}
+}
+
+// mark returns a number for a message's bytes.
+func mark(b []byte) uint64 {
+	f := fnv.New64a()
+	f.Write(b)
+	return f.Sum64()
+}
+
+// A publication is a message on the space's topic. It spreads hop by hop
+// along the sessions, each host passing it on once, as gossipsub does within
+// its mesh.
+type publication struct {
+	data    []byte
+	mark    uint64
+	entries []gossip.Published // nil where the bytes are bad
+	seen    []uint64           // bit set of hosts
+}
+
+func (w *World) newPublication(data []byte) *publication {
+	p := &publication{data: data, mark: mark(data)}
+	// Verified once for the world: the outcome depends on the bytes alone.
+	entries, err := gossip.ParsePublished(w.space, data)
+	if err == nil {
+		p.entries = entries
+	}
+	return p
+}
+
+// first reports whether the host sees the publication for the first time.
+func (p *publication) first(h *host) bool {
+	word, bit := h.at/64, uint64(1)<<(h.at%64)
+	for len(p.seen) <= word {
+		p.seen = append(p.seen, 0)
+	}
+	if p.seen[word]&bit != 0 {
+		return false
+	}
+	p.seen[word] |= bit
+	return true
+}
+
+// spread passes a publication on to a host's neighbours.
+func (w *World) spread(h *host, p *publication, from *host) {
+	for _, e := range h.sessions {
+		if to := e.other().host; to != from {
+			w.hop(p, h, to, e.link)
+		}
+	}
+}
+
+func (w *World) hop(p *publication, from, to *host, l *link) {
+	w.bytes += uint64(len(p.data))
+	if w.hits(Loss) || w.blockedUntil(from, to) > 0 {
+		return
+	}
+	if w.hits(Corrupt) {
+		p = w.newPublication(w.flip(p.data))
+	} else if w.hits(Truncate) {
+		p = w.newPublication(p.data[:w.net.IntN(len(p.data))])
+	}
+	delay := l.latency
+	if w.hits(Reorder) {
+		delay += w.netSpan(0, 2*time.Second)
+	}
+	w.gossipTo(delay, p, from, to)
+	if w.hits(Duplicate) {
+		w.gossipTo(delay+w.netSpan(0, time.Second), p, from, to)
+	}
+	if w.hits(Replay) {
+		again := *p
+		again.seen = nil
+		w.gossipTo(w.netSpan(10*time.Second, time.Minute), &again, from, to)
+	}
+}
+
+func (w *World) flip(b []byte) []byte {
+	b = slices.Clone(b)
+	b[w.net.IntN(len(b))] ^= 1 << w.net.IntN(8)
+	return b
+}
+
+func (w *World) gossipTo(delay time.Duration, p *publication, from, to *host) {
+	w.after(delay, evGossip, to.at, func() {
+		if !to.up() {
+			return
+		}
+		if to.pausedUntil > w.now {
+			w.gossipTo(to.pausedUntil-w.now, p, from, to)
+			return
+		}
+		if !p.first(to) {
+			return
+		}
+		w.trace.note(w.now, evGossip, to.at, p.mark)
+		if p.entries == nil {
+			w.rejected++
+			return
+		}
+		to.did(to.r.Published(to.millis(), p.entries))
+		if to.up() {
+			w.spread(to, p, from)
+		}
+	})
+}

@@ -1,0 +1,94 @@
+package simnet
+
+import (
+	"errors"
+	"io"
+	"math/rand/v2"
+	"time"
+)
+
+// Options say what world to make. Its run follows from them alone.
+type Options struct {
+	// Peers is how many hosts there are. Zero means 5.
+	Peers int
+
+	// Seed is where all randomness comes from.
+	Seed uint64
+
+	// Virtual is how long the workload and the faults go on, in virtual time.
+	// Zero means a minute. The world then heals, and settles.
+	Virtual time.Duration
+
+	// Settle bounds the virtual time from the healing until all are equal. Zero
+	// means five minutes.
+	Settle time.Duration
+
+	// Faults are the faults that may happen; their rates are drawn from the
+	// seed, but for those that Rates pins.
+	Faults []Fault
+	Rates  Rates
+
+	// Workload is what the hosts do. Nil means Mixed.
+	Workload Workload
+
+	// Writers is how many of the hosts run the workload. Zero means all, up to
+	// 64.
+	Writers int
+
+	// Degree is to how many others a host keeps sessions. Zero means 6.
+	Degree int
+
+	// Invariants are checked, besides the built-in ones, every CheckEvery and at
+	// the end.
+	Invariants []Invariant
+
+	// CheckEvery is how often invariants are checked, in virtual time. Zero
+	// means 10 s; more often costs time.
+	CheckEvery time.Duration
+
+	// Trace, if not nil, gets a line for every event.
+	Trace io.Writer
+}
+
+func (o *Options) fill() error {
+	var errs []error
+	for _, n := range []struct {
+		name  string
+		value int
+	}{{"Peers", o.Peers}, {"Writers", o.Writers}, {"Degree", o.Degree}} {
+		if n.value < 0 {
+			errs = append(errs, errors.New("simnet: "+n.name+" is negative"))
+		}
+	}
+	if o.Virtual < 0 || o.Settle < 0 || o.CheckEvery < 0 {
+		errs = append(errs, errors.New("simnet: a duration is negative"))
+	}
+	if o.Peers == 0 {
+		o.Peers = 5
+	}
+	if o.Virtual == 0 {
+		o.Virtual = time.Minute
+	}
+	if o.Settle == 0 {
+		o.Settle = 5 * time.Minute
+	}
+	if o.Workload == nil {
+		o.Workload = Mixed{}
+	}
+	if o.Writers == 0 || o.Writers > o.Peers {
+		o.Writers = min(o.Peers, 64)
+	}
+	if o.Degree == 0 {
+		o.Degree = 6
+	}
+	if o.CheckEvery == 0 {
+		o.CheckEvery = 10 * time.Second
+	}
+	return errors.Join(errs...)
+}
+
+// fork returns a source of randomness for one purpose: what one subsystem
+// draws does not change what another does.
+func fork(seed uint64, purpose uint64) *rand.Rand {
+	return rand.New(rand.NewPCG(seed, purpose*0x9e3779b97f4a7c15+1))
+}

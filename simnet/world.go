@@ -1,0 +1,186 @@
+// Package simnet is a deterministic world for replicas: virtual time, a
+// network, disks and clocks that go wrong as real ones do, all drawn from one
+// seed. The replicas in it are the production ones, with their real codec,
+// signatures, admission, merge and protocol.
+//
+// # What is simulated
+//
+// A World is a queue of events ordered by (time, sequence). An event calls a
+// replica; what that leads to goes out when the host's disk has synced what it
+// rests on, as in production. Sessions are ordered streams with latency, cuts
+// and breaks. Publications spread hop by hop along sessions, may be lost,
+// doubled, delayed, replayed or corrupted on each. Disks lose what was not
+// synced, all of it or from some point on. Clocks are skewed, drift, jump and
+// freeze. Signatures are verified once for each message, not by each host.
+//
+// The same Options give the same trace, byte for byte; Report.TraceHash is its
+// hash.
+//
+// # A world of your own
+//
+// Give Run a Workload of your own, and Invariants that must hold whenever they
+// are checked; see the example.
+package simnet
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/rhizome-p2p/rhizome/clock"
+	"github.com/rhizome-p2p/rhizome/gossip"
+	"github.com/rhizome-p2p/rhizome/storage"
+)
+
+const (
+	// epoch is the wall time at which every world begins, in milliseconds.
+	epoch = 1_767_225_600_000 // 2026-01-01
+
+	// tickEvery is how often a host's driver ticks its replica.
+	tickEvery = 100 * time.Millisecond
+)
+
+// A World is one simulated network of hosts.
+type World struct {
+	opts  Options
+	space clock.Hash
+	rates Rates
+	hosts []*host
+
+	now   time.Duration
+	queue queue
+	trace *tracer
+
+	// Randomness is forked by purpose.
+	chaos, net *rand.Rand
+
+	sessions gossip.SessionID
+	cuts     []*cut
+	healed   bool
+	forked   bool // some lane was made to fork
+
+	fired    map[Fault]int
+	alarms   map[string]int
+	bytes    uint64
+	acks     uint64
+	rejected uint64
+	failure  error
+}
+
+// New makes a world and starts its hosts.
+func New(o Options) (*World, error) {
+	if err := o.fill(); err != nil {
+		return nil, err
+	}
+	w := &World{
+		opts: o, space: sha256.Sum256(fmt.Appendf(nil, "simulated space %d", o.Seed)),
+		trace: newTracer(o.Trace), fired: make(map[Fault]int), alarms: make(map[string]int),
+		chaos: fork(o.Seed, 1), net: fork(o.Seed, 2),
+	}
+	w.rates = DrawRates(fork(o.Seed, 3), o.Faults)
+	for f, r := range o.Rates {
+		w.rates[f] = r
+	}
+	for i := range o.Peers {
+		h := w.newHost(fmt.Sprintf("h%d", i), fmt.Sprintf("h%d", i), storage.NewMemory())
+		if i < o.Writers {
+			h.work = fork(o.Seed, uint64(1000+i))
+		}
+	}
+	w.wire()
+	for _, h := range w.hosts[:o.Peers] {
+		h.start(nil)
+		w.startWork(h)
+	}
+	w.scheduleFaults()
+	w.scheduleChecks()
+	return w, nil
+}
+
+// wire draws who dials whom: a ring, so that all are connected, and chords.
+func (w *World) wire() {
+	n := len(w.hosts)
+	for i, h := range w.hosts {
+		if n > 1 {
+			h.dials = append(h.dials, (i+1)%n)
+		}
+		for range w.opts.Degree/2 - 1 {
+			if to := w.net.IntN(n); to != i {
+				h.dials = append(h.dials, to)
+			}
+		}
+	}
+}
+
+func (w *World) at(t time.Duration, k eventKind, host int, do func()) {
+	w.queue.push(event{at: max(t, w.now), kind: k, host: host, do: do})
+}
+
+func (w *World) after(d time.Duration, k eventKind, host int, do func()) {
+	w.at(w.now+d, k, host, do)
+}
+
+// fail notes the first broken invariant; the run ends with it.
+func (w *World) fail(format string, args ...any) {
+	if w.failure == nil {
+		w.failure = fmt.Errorf("at %v: %s", w.now, fmt.Sprintf(format, args...))
+		w.trace.say(w.now, "FAILED %v", w.failure)
+	}
+}
+
+// tick lets the host's driver run its timer for as long as its process lives.
+func (w *World) tick(h *host, wait time.Duration) {
+	gen := h.gen
+	w.after(wait, evTick, h.at, func() {
+		if h.gen != gen || !h.up() {
+			return
+		}
+		if h.pausedUntil <= w.now {
+			h.did(h.r.Tick(h.millis()))
+		}
+		if h.gen == gen && h.up() {
+			w.tick(h, tickEvery)
+		}
+	})
+}
+
+// healAt is when the faults end.
+func (w *World) healAt() time.Duration { return w.opts.Virtual }
+
+// heal ends all faults and brings everything back.
+func (w *World) heal() {
+	w.healed = true
+	w.cuts = nil
+	for _, h := range w.hosts {
+		h.disk.full = false
+		h.slowDisk, h.frozenUntil, h.drift, h.skew = 0, 0, 0, 0 // a pause ends by itself
+		for _, e := range h.sessions {
+			e.link.slowUntil = 0
+		}
+		if !h.up() {
+			h.start(nil)
+		}
+	}
+}
+
+// step runs the next event.
+func (w *World) step() {
+	e := w.queue.pop()
+	w.now = e.at
+	w.trace.n++
+	if e.kind != evFrame && e.kind != evGossip { // those are noted with their bytes
+		w.trace.note(e.at, e.kind, e.host, 0)
+	}
+	e.do()
+}
+
+// runUntil runs events up to a moment of virtual time.
+func (w *World) runUntil(t time.Duration) {
+	for w.failure == nil && w.queue.Len() > 0 && w.queue.events[0].at <= t {
+		w.step()
+	}
+	if w.failure == nil {
+		w.now = t
+	}
+}
