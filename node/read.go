@@ -259,7 +259,9 @@ func (n *Node) Changes(ctx context.Context, prefix, since string) iter.Seq2[Chan
 					yield(Change{}, err)
 					return
 				}
-				e.Txns = e.Txns[min(seen, len(e.Txns)):]
+				if e.Cursor == n.cursor(at+1) { // else the entry went when its lane was closed
+					e.Txns = e.Txns[min(seen, len(e.Txns)):]
+				}
 				seen = 0
 				for _, c := range n.changesOf(e, prefix) {
 					if !yield(c, nil) {
