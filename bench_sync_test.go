@@ -177,9 +177,7 @@ func BenchmarkVisible(b *testing.B) {
 	}
 	n := open(b, Options{Dir: b.TempDir(), Create: true, Join: inv})
 	waitDigest(b, n, digestOf(b, a))
-	for !converged(b, a) {
-		time.Sleep(time.Millisecond)
-	}
+	eventually(b, 10*time.Second, "convergence", func() bool { return status(b, a, true).Converged })
 	seen := make(chan time.Time, 1)
 	watching := make(chan struct{})
 	go func() {
@@ -230,17 +228,10 @@ func status(tb testing.TB, n *Node, fresh bool) Status {
 	return s
 }
 
-func converged(tb testing.TB, n *Node) bool { return status(tb, n, true).Converged }
-
 func digestOf(tb testing.TB, n *Node) string { return status(tb, n, false).Digest }
 
 // waitDigest waits until a node's state has a digest.
 func waitDigest(tb testing.TB, n *Node, want string) {
 	tb.Helper()
-	for deadline := time.Now().Add(2 * time.Minute); digestOf(tb, n) != want; {
-		if time.Now().After(deadline) {
-			tb.Fatalf("no convergence: %+v", status(tb, n, true))
-		}
-		time.Sleep(time.Millisecond)
-	}
+	eventually(tb, 2*time.Minute, "digest "+want, func() bool { return digestOf(tb, n) == want })
 }

@@ -19,7 +19,7 @@ import (
 // eventually waits for a condition that other goroutines bring about.
 func eventually(t testing.TB, within time.Duration, what string, cond func() bool) {
 	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
+	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	timeout := time.After(within)
 	for !cond() {

@@ -28,7 +28,7 @@ type Options struct {
 	Faults []Fault
 	Rates  Rates
 
-	// Workload is what the hosts do. Nil means Mixed.
+	// Workload is what the hosts do; package workload has some. Required.
 	Workload Workload
 
 	// Writers is how many of the hosts run the workload. Zero means all, up to
@@ -41,6 +41,9 @@ type Options struct {
 	// Invariants are checked, besides the built-in ones, every CheckEvery and at
 	// the end.
 	Invariants []Invariant
+
+	// AtEnd are checked once, when all hosts are equal.
+	AtEnd []Invariant
 
 	// CheckEvery is how often invariants are checked, in virtual time. Zero
 	// means 10 s; more often costs time.
@@ -73,7 +76,7 @@ func (o *Options) fill() error {
 		o.Settle = 5 * time.Minute
 	}
 	if o.Workload == nil {
-		o.Workload = Mixed{}
+		errs = append(errs, errors.New("simnet: Workload is nil"))
 	}
 	if o.Writers == 0 || o.Writers > o.Peers {
 		o.Writers = min(o.Peers, 64)

@@ -1,10 +1,13 @@
-package simnet
+package simnet_test
 
 import (
 	"flag"
 	"os"
 	"testing"
 	"time"
+
+	. "github.com/rhizome-p2p/rhizome/simnet"
+	"github.com/rhizome-p2p/rhizome/simnet/workload"
 )
 
 var (
@@ -22,7 +25,8 @@ func TestSwarm(t *testing.T) {
 	}
 	fired := make(map[Fault]int)
 	for seed := first; seed <= last; seed++ {
-		o := Options{Seed: seed, Peers: 3 + int(seed%20), Virtual: 30 * time.Second, Faults: AllFaults}
+		o := Options{Seed: seed, Peers: 3 + int(seed%20), Virtual: 30 * time.Second, Faults: AllFaults,
+			Workload: workload.Mixed{}, AtEnd: []Invariant{workload.Oracle}}
 		if *traceFlag {
 			o.Trace = os.Stderr
 		}

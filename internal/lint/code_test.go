@@ -10,9 +10,10 @@ import (
 )
 
 // core are the packages without goroutines, timers, wall clock and global
-// randomness. What is not a driver of package node belongs to its Replica, so
-// that a new file is pure until somebody says otherwise here.
-var core = []string{"digest", "clock", "delta", "merge", "oplog", "gossip", "node"}
+// randomness, and the world that replays them from a seed. What is not a driver
+// of package node belongs to its Replica, so that a new file is pure until
+// somebody says otherwise here.
+var core = []string{"digest", "clock", "delta", "merge", "oplog", "gossip", "node", "simnet"}
 
 var drivers = []string{
 	"node/node.go",   // the event loop
@@ -20,6 +21,7 @@ var drivers = []string{
 	"node/read.go",   // watchers wait for changes
 	"node/status.go", // asks peers, and waits
 	"node/verify.go", // rereads the store beside the loop
+	"simnet/run.go",  // says how long a run took
 }
 
 // banned are the functions that the core must not call, by import path. For

@@ -53,10 +53,13 @@ var layers = map[string]layer{
 
 	"cmd/rhizome": {own: []string{"cmd/rhizome/internal/cli"}, tests: []string{"api"}},
 	"cmd/rhizome/internal/cli": {
-		own:    []string{".", "clock", "delta", "node", "api", "api/server", "api/client", "cmd/rhizome/internal/config"},
+		own:    []string{".", "clock", "delta", "node", "api", "api/server", "api/client", "cmd/rhizome/internal/config", "simnet", "simnet/workload"},
 		others: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term"},
 	},
 	"cmd/rhizome/internal/config": {own: []string{"api", "api/server"}, others: []string{"github.com/pelletier/go-toml/v2"}},
+
+	"simnet":          {own: []string{"clock", "storage", "gossip", "node"}, tests: []string{"simnet/workload"}},
+	"simnet/workload": {own: []string{"clock", "delta", "merge", "node", "simnet"}},
 
 	"examples/fleet/ask": {},
 	"internal/lint":      {},

@@ -1,70 +1,27 @@
-package simnet
+// Package workload holds what hosts do in simulations that have no workload of
+// their own, and the oracle that their state is compared with. It knows keys
+// and values, which package simnet does not.
+package workload
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"github.com/rhizome-p2p/rhizome/clock"
 	"github.com/rhizome-p2p/rhizome/delta"
 	"github.com/rhizome-p2p/rhizome/merge"
 	"github.com/rhizome-p2p/rhizome/node"
+	"github.com/rhizome-p2p/rhizome/simnet"
 )
 
-// A Workload is what hosts do. It must draw all its chances from the writer's
-// Rand.
-type Workload interface {
-	// Act returns the transactions that a writer commits now, and how long it
-	// waits until it acts again.
-	Act(w Writer) (txns [][]node.Op, wait time.Duration)
-}
-
-// A Writer is a host that acts.
-type Writer struct {
-	Host
-	Rand *rand.Rand
-	// Acts counts how often it has acted before.
-	Acts int
-}
-
-// Workloads are those that have a name.
-var Workloads = map[string]Workload{"mixed": Mixed{}, "put": Puts{}, "quiet": Quiet{}}
-
-// startWork lets a host act as long as the world does.
-func (w *World) startWork(h *host) {
-	if h.work == nil {
-		return
-	}
-	w.act(h, time.Duration(h.work.Int64N(int64(5*time.Second))))
-}
-
-func (w *World) act(h *host, wait time.Duration) {
-	w.after(wait, evWork, h.at, func() {
-		if w.now >= w.healAt() {
-			return
-		}
-		if !h.up() || h.pausedUntil > w.now {
-			w.act(h, time.Second)
-			return
-		}
-		txns, next := w.opts.Workload.Act(Writer{Host{h}, h.work, h.acts})
-		h.acts++
-		if len(txns) > 0 {
-			reqs := make([]node.Request, len(txns))
-			for i := range txns {
-				reqs[i].Ops = txns[i]
-			}
-			h.did(h.r.Write(h.millis(), reqs))
-		}
-		w.act(h, max(next, time.Millisecond))
-	})
-}
+// Named are the workloads that have a name.
+var Named = map[string]simnet.Workload{"mixed": Mixed{}, "put": Puts{}, "quiet": Quiet{}}
 
 // Mixed is every operation on few keys, so that all conflicts happen.
 type Mixed struct{}
 
 // Act implements Workload.
-func (Mixed) Act(w Writer) ([][]node.Op, time.Duration) {
+func (Mixed) Act(w simnet.Writer) ([][]node.Op, time.Duration) {
 	r := w.Rand
 	txns := make([][]node.Op, 1+r.IntN(2))
 	for i := range txns {
@@ -75,7 +32,7 @@ func (Mixed) Act(w Writer) ([][]node.Op, time.Duration) {
 	return txns, time.Duration(r.ExpFloat64() * float64(2*time.Second))
 }
 
-func mixedOp(w Writer) node.Op {
+func mixedOp(w simnet.Writer) node.Op {
 	r := w.Rand
 	entity := fmt.Sprintf("e%d", r.IntN(8))
 	path := [...]delta.Path{"", "/a", "/a/b", "/a/c", "/d"}[r.IntN(5)]
@@ -109,7 +66,7 @@ func mixedOp(w Writer) node.Op {
 }
 
 // visible draws a survivor of an entity that may be negated.
-func visible(w Writer, entity string) (clock.Dot, bool) {
+func visible(w simnet.Writer, entity string) (clock.Dot, bool) {
 	reading, found, err := merge.Read(w.Replica().View(), entity, "")
 	if err != nil || !found {
 		return clock.Dot{}, false
@@ -126,7 +83,7 @@ type Puts struct {
 }
 
 // Act implements Workload.
-func (p Puts) Act(w Writer) ([][]node.Op, time.Duration) {
+func (p Puts) Act(w simnet.Writer) ([][]node.Op, time.Duration) {
 	every := p.Every
 	if every == 0 {
 		every = 10 * time.Second
@@ -143,7 +100,42 @@ func (p Puts) Act(w Writer) ([][]node.Op, time.Duration) {
 type Quiet struct{}
 
 // Act implements Workload.
-func (Quiet) Act(w Writer) ([][]node.Op, time.Duration) {
+func (Quiet) Act(w simnet.Writer) ([][]node.Op, time.Duration) {
 	txns, _ := Puts{}.Act(w)
 	return txns, time.Minute
+}
+
+// Oracle compares the state of each host with that which the kernel alone makes
+// of the host's log, entry by entry. A fork leaves kills that no log holds any
+// more, and so a world with one is passed over.
+func Oracle(w *simnet.World) error {
+	if w.Forked() {
+		return nil
+	}
+	for _, h := range w.Hosts() {
+		r := h.Replica()
+		if r == nil {
+			continue
+		}
+		fold := merge.Fold{State: new(merge.MemState)}
+		for rec, err := range r.Log().InOrder(r.Log().DB(), 0) {
+			if err != nil {
+				return fmt.Errorf("oracle: %s: %w", h.Name(), err)
+			}
+			rec.Raw = append([]byte(nil), rec.Raw...)
+			e, err := rec.Entry()
+			if err == nil {
+				err = fold.Apply(e)
+			}
+			if err != nil {
+				return fmt.Errorf("oracle: %s: %w", h.Name(), err)
+			}
+		}
+		if fold.Tally.Digest != r.Digest() || fold.Tally.Rows != r.Survivors() {
+			return fmt.Errorf("the state of %s is not what its log says: %d survivors with digest %v, want %d with %v",
+				h.Name(), r.Survivors(), r.Digest(), fold.Tally.Rows, fold.Tally.Digest)
+		}
+		return nil // all hosts have one digest at the end
+	}
+	return nil
 }
