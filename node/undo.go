@@ -52,7 +52,7 @@ func (t *txnWriter) undoDelta(at located, d *delta.Delta, dot clock.Dot, within 
 		inc, _ := d.Value.Inc()
 		return true, t.inc(d.Entity, d.Path, -inc.Amount)
 	}
-	prior, err := t.r.overwritten(at, d, within)
+	prior, err := t.r.overwritten(at, d, dot, within)
 	if err != nil {
 		return false, err
 	}
@@ -60,12 +60,18 @@ func (t *txnWriter) undoDelta(at located, d *delta.Delta, dot clock.Dot, within 
 		return t.restore(prior)
 	}
 	tag := delta.TagOf(at.entry.Lane, at.txn.Creator, d)
-	row, err := t.r.state.Row(merge.AppendKey(nil, d.Entity, d.Path, tag))
+	key := merge.AppendKey(nil, d.Entity, d.Path, tag)
+	row, err := t.r.state.Row(key)
 	if err != nil {
 		return false, err
 	}
 	if !slices.ContainsFunc(row, func(s merge.Survivor) bool { return s.Dot == dot }) {
-		return false, nil
+		// What the same transaction overwrote itself is in nobody's way.
+		_, own, err := t.r.state.buried(key, dot, within)
+		if err != nil || !own || len(prior) == 0 {
+			return own, err
+		}
+		return t.restore(prior)
 	}
 	if err := t.put(merge.PlanNegate(d.Entity, d.Path, tag, []clock.Dot{dot})); err != nil {
 		return false, err
@@ -112,7 +118,7 @@ func (t *txnWriter) vacant(d *delta.Delta) (bool, error) {
 
 // overwritten returns, as deltas without kills, what a delta killed first and
 // nothing outside its transaction killed too.
-func (r *Replica) overwritten(at located, d *delta.Delta, within func(clock.Dot) bool) ([]delta.Delta, error) {
+func (r *Replica) overwritten(at located, d *delta.Delta, dot clock.Dot, within func(clock.Dot) bool) ([]delta.Delta, error) {
 	var out []delta.Delta
 	own := delta.TagOf(at.entry.Lane, at.txn.Creator, d)
 	counters := map[string]int{}
@@ -133,7 +139,7 @@ func (r *Replica) overwritten(at located, d *delta.Delta, within func(clock.Dot)
 			if err != nil {
 				return nil, err
 			}
-			if !within(killer) || within(s.Dot) || !k.Hits(s.Dot) {
+			if killer != dot || within(s.Dot) || !k.Hits(s.Dot) {
 				continue
 			}
 			others, err := r.state.killedElse(row, s.Dot, within)
