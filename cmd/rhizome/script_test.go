@@ -39,6 +39,7 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(e *testscript.Env) error {
+			e.Setenv("GORACE", "atexit_sleep_ms=0") // else each process lasts a second
 			e.Setenv("XDG_STATE_HOME", e.WorkDir+"/state")
 			e.Setenv("XDG_CONFIG_HOME", e.WorkDir+"/config")
 			e.Setenv("RHIZOME_REPO", e.WorkDir+"/repo")
@@ -67,7 +68,7 @@ func command(ts *testscript.TestScript, name string, args ...string) *exec.Cmd {
 	c.Dir = ts.MkAbs(".")
 	for _, k := range []string{
 		"PATH", "HOME", "TMPDIR", "XDG_STATE_HOME", "XDG_CONFIG_HOME", "RHIZOME_REPO", "RHIZOME_TOKEN", "RHIZOME_API",
-		"RHIZOME_CONFIG", "RHIZOME_OUTPUT", "RHIZOME_LOG_LEVEL", "GOCOVERDIR",
+		"RHIZOME_CONFIG", "RHIZOME_OUTPUT", "RHIZOME_LOG_LEVEL", "GOCOVERDIR", "GORACE",
 	} {
 		if v := ts.Getenv(k); v != "" {
 			c.Env = append(c.Env, k+"="+v)

@@ -17,7 +17,7 @@ func (a *app) configCmd() *cobra.Command {
 	var origin bool
 	show := a.command(spec{
 		use: "show [--origin]", short: "Print all settings",
-		long:    "--origin says where each came from. Secrets are not shown.",
+		long:    "--origin says where each came from. Secrets are not shown.\n\n" + configHelp(),
 		example: "rhizome config show --origin",
 		run: func(*cobra.Command, []string) error {
 			a.showConfig(origin)
@@ -46,6 +46,18 @@ func (a *app) configCmd() *cobra.Command {
 		},
 	})
 	return a.group("config show|validate", "Show or check the settings", "rhizome config show --origin", show, validate)
+}
+
+// configHelp lists the keys and what they are for.
+func configHelp() string {
+	var b strings.Builder
+	b.WriteString("A flag goes before a variable, that before REPO/config.toml, that before\n" +
+		"$XDG_CONFIG_HOME/rhizome/config.toml, that before the default. RHIZOME_CONFIG names\n" +
+		"one file in place of both. The keys, with their variables:\n")
+	for i, name := range config.Names() {
+		fmt.Fprintf(&b, "\n  %-10s %-18s %s", name, config.Variables()[i], config.Meaning(name))
+	}
+	return b.String()
 }
 
 func (a *app) showConfig(origin bool) {
