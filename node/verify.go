@@ -30,7 +30,8 @@ func (n *Node) Verify(ctx context.Context, progress func(done, total uint64)) (V
 		v.tally = n.replica.fold.Tally
 		for _, l := range v.heads.Lanes() {
 			h, ok := n.replica.log.SignedHead(l)
-			v.signed = append(v.signed, signedLane{l, h, ok})
+			_, closed := n.replica.log.ClosedAt(l)
+			v.signed = append(v.signed, signedLane{l, h, ok, closed})
 		}
 	})
 	defer func() { _ = snap.Close() }() // reading only: nothing is lost
@@ -40,6 +41,7 @@ func (n *Node) Verify(ctx context.Context, progress func(done, total uint64)) (V
 			return v.report, err
 		}
 	}
+	v.order()
 	if v.report.Entries != v.entries {
 		v.problem("the log holds %d entries, its counter says %d", v.report.Entries, v.entries)
 	}
@@ -53,6 +55,8 @@ type signedLane struct {
 	id    clock.LaneID
 	head  delta.SignedHead
 	known bool
+
+	closed bool
 }
 
 type verifier struct {
@@ -122,6 +126,36 @@ func (v *verifier) entry(r *oplog.Record, key delta.LaneKey, last clock.Head) {
 	if len(r.Sig) > 0 {
 		if err := delta.Verify(key, &r.Header, r.Sig); err != nil {
 			v.problem("%v", err)
+		}
+	}
+}
+
+// order checks that the order of application lists every entry once, and those
+// that a closing set aside in their place.
+func (v *verifier) order() {
+	listed := make(map[clock.LaneID]uint64)
+	for run, err := range v.n.store.Order(v.r, 0) {
+		if err != nil {
+			v.problem("order of application: %v", err)
+			return
+		}
+		if run.First != listed[run.Lane]+1 {
+			v.problem("the order has %v:%d after %d", run.Lane, run.First, listed[run.Lane])
+		}
+		listed[run.Lane] = run.First + run.Count - 1
+	}
+	for _, s := range v.signed {
+		if head := v.heads.Seq(s.id); listed[s.id] < head || !s.closed && listed[s.id] > head {
+			v.problem("the order lists lane %v up to %d, its head is %d", s.id, listed[s.id], head)
+		}
+		for r, err := range v.n.store.KeptLane(v.r, s.id) {
+			if err == nil {
+				_, err = r.Entry()
+			}
+			if err != nil {
+				v.problem("entry set aside: %v", err)
+				break
+			}
 		}
 	}
 }

@@ -1,0 +1,137 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/rhizome-p2p/rhizome/storage"
+)
+
+// A reread of a sound repo finds nothing, and counts what there is.
+func TestVerify(t *testing.T) {
+	b := newBench(t)
+	for i := range 30 {
+		b.put("e", "/x", int64(i))
+		b.put("e", "/to", ref("f"))
+	}
+	steps := 0
+	report, err := b.Verify(t.Context(), func(uint64, uint64) { steps++ })
+	if err != nil || len(report.Problems) > 0 || report.Entries != 60 || report.Rows != 2 || report.Lanes != 1 {
+		t.Errorf("%+v, %v", report, err)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := b.Verify(ended, nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+}
+
+// Damage of every kind is found, and said where it is.
+func TestVerifyFindsDamage(t *testing.T) {
+	last := func(b *bench, kind byte) (key, value []byte) {
+		lo := b.rows.key(kind, nil)
+		for kv, err := range b.db.ScanReverse(lo, storage.PrefixEnd(lo)) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			return bytes.Clone(kv.Key), bytes.Clone(kv.Value)
+		}
+		t.Fatalf("no row of kind %q", kind)
+		return nil, nil
+	}
+	first := func(b *bench, kind byte) (key, value []byte) {
+		lo := b.rows.key(kind, nil)
+		for kv, err := range b.db.Scan(lo, storage.PrefixEnd(lo)) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			return bytes.Clone(kv.Key), bytes.Clone(kv.Value)
+		}
+		t.Fatalf("no row of kind %q", kind)
+		return nil, nil
+	}
+	for _, c := range []struct {
+		name  string
+		spoil func(b *bench, w storage.Batch)
+		want  string
+	}{
+		{"body of an entry", func(b *bench, w storage.Batch) {
+			k, v := first(b, 'e')
+			v[len(v)-1] ^= 1
+			w.Set(k, v)
+		}, ":1"},
+		{"signature", func(b *bench, w storage.Batch) {
+			k, v := first(b, 'e')
+			copy(v[bytes.Index(v, findSig(t, b, 1)):], bytes.Repeat([]byte{7}, 8))
+			w.Set(k, v)
+		}, "signature"},
+		{"row of an entry", func(b *bench, w storage.Batch) { k, _ := first(b, 'e'); w.Set(k, []byte{0xff}) }, "corrupt"},
+		{"lost entry in the middle", func(b *bench, w storage.Batch) { k, _ := first(b, 'e'); w.Delete(k) }, "does not follow"},
+		{"lost last entry", func(b *bench, w storage.Batch) { k, _ := last(b, 'e'); w.Delete(k) }, "ends at"},
+		{"row that says something else", func(b *bench, w storage.Batch) {
+			k, v := last(b, kindState)
+			i := bytes.Index(v, []byte("text"))
+			v[i] = 'T'
+			w.Set(k, v)
+		}, "digest"},
+		{"row that cannot be read", func(b *bench, w storage.Batch) { k, _ := last(b, kindState); w.Set(k, []byte{0xff}) }, "row"},
+		{"lost row", func(b *bench, w storage.Batch) { k, _ := last(b, kindState); w.Delete(k) }, "digest"},
+		{"row twice", func(b *bench, w storage.Batch) {
+			k, v := last(b, kindState)
+			k[bytes.IndexByte(k, 'z')] = 'y'
+			w.Set(k, v)
+		}, "digest"},
+		{"row in another's place", func(b *bench, w storage.Batch) {
+			k, _ := first(b, kindState)
+			_, v := last(b, kindState)
+			w.Set(k, v)
+		}, "does not belong there"},
+		{"row with a bad key", func(b *bench, w storage.Batch) {
+			_, v := last(b, kindState)
+			w.Set(b.rows.key(kindState, []byte("x")), v)
+		}, "row key"},
+		{"order that cannot be read", func(b *bench, w storage.Batch) { k, _ := first(b, 'o'); w.Set(k, []byte{0xff}) }, "order"},
+		{"lost order", func(b *bench, w storage.Batch) { k, _ := last(b, 'o'); w.Delete(k) }, "the order lists"},
+		{"order with a hole", func(b *bench, w storage.Batch) { k, _ := first(b, 'o'); w.Delete(k) }, "the order has"},
+		{"kept entry", func(b *bench, w storage.Batch) {
+			k, _ := first(b, 'e')
+			k[bytes.IndexByte(k, 'e')] = 'x'
+			w.Set(k, []byte{0xff})
+		}, "set aside"},
+		{"reference too many", func(b *bench, w storage.Batch) {
+			k, _ := last(b, kindRef)
+			w.Set(append(k, 1), nil)
+		}, "no row holds"},
+		{"lost reference", func(b *bench, w storage.Batch) { k, _ := last(b, kindRef); w.Delete(k) }, "lacks 1"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := newBench(t)
+			b.put("a", "/to", ref("z"))
+			b.must(Op{Kind: OpAdd, Entity: "a", Path: "/bag", Value: int64(3)})
+			b.put("z", "", "text")
+			w := b.db.NewBatch()
+			c.spoil(b, w)
+			if err := storage.ApplySync(b.db, w); err != nil {
+				t.Fatal(err)
+			}
+			report, err := b.Verify(t.Context(), nil)
+			if err != nil || !strings.Contains(strings.Join(report.Problems, "\n"), c.want) {
+				t.Errorf("problems %q, want one of %q; %v", report.Problems, c.want, err)
+			}
+		})
+	}
+}
+
+func findSig(t *testing.T, b *bench, seq uint64) []byte {
+	t.Helper()
+	for r, err := range b.store.Lane(b.db, b.replica.signer.Lane, seq) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		return bytes.Clone(r.Sig)
+	}
+	return nil
+}
