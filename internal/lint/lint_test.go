@@ -113,6 +113,7 @@ var rules = []struct {
 	{"docs", checkDocs},
 	{"tests", checkTests},
 	{"links", checkLinks},
+	{"symbols", checkSymbols},
 }
 
 // TestModule: the module keeps every rule.

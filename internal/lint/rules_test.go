@@ -57,13 +57,20 @@ func TestRules(t *testing.T) {
 		{"dead link", "links", "a.md", "[x](docs/none.md)", "leads nowhere"},
 		{"from below", "links", "docs/c.md", "[x](../docs/b.md#the-b-side)", ""},
 		{"dead heading", "links", "a.md", "[x](docs/b.md#nothing)", "no such heading"},
+		{"declared symbols", "symbols", "README.md", "`b.F`, `b.T.M`, `T.N`, `I.Do`, `json.Marshal`, `b.json`", ""},
+		{"unknown function", "symbols", "ARCHITECTURE.md", "`b.G`", "b.G is not declared"},
+		{"unknown method", "symbols", "ARCHITECTURE.md", "`T.G`", "T.G is not declared"},
+		{"unknown method of a package's type", "symbols", "ARCHITECTURE.md", "`b.T.G`", "b.T.G is not declared"},
+		{"decisions speak of their day", "symbols", "docs/adr/0001-x.md", "`b.G`", ""},
+
 		{"in code", "links", "a.md", "```\n[x](none.md)\n```\n`[y](none.md)`", ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.rule+"/"+tt.name, func(t *testing.T) {
 			tr := load(t, fstest.MapFS{
-				"docs/b.md": {Data: []byte("# The `B` side\n")},
-				tt.path:     {Data: []byte(tt.text)},
+				"docs/b.md":   {Data: []byte("# The `B` side\n")},
+				"digest/b.go": {Data: []byte("// Package b is a package.\npackage b; func F() {}; type T struct { N int }; func (*T) M() {}; type I interface { Do() }")},
+				tt.path:       {Data: []byte(tt.text)},
 			})
 			for _, r := range rules {
 				if r.name != tt.rule {
