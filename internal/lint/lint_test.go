@@ -114,6 +114,7 @@ var rules = []struct {
 	{"tests", checkTests},
 	{"links", checkLinks},
 	{"symbols", checkSymbols},
+	{"formats", checkFormats},
 }
 
 // TestModule: the module keeps every rule.

@@ -63,14 +63,21 @@ func TestRules(t *testing.T) {
 		{"unknown method of a package's type", "symbols", "ARCHITECTURE.md", "`b.T.G`", "b.T.G is not declared"},
 		{"decisions speak of their day", "symbols", "docs/adr/0001-x.md", "`b.G`", ""},
 
+		{"all formats", "formats", "docs/format.md", "\n| `e` · n |\n| `m` | x |\n| 1 | hello |\n", ""},
+		{"a key too many", "formats", "docs/format.md", "\n| `e` · n |\n| 1 | hello |\n", "no row of kindMeta"},
+		{"a message with another number", "formats", "docs/format.md", "\n| `e` · n |\n| `m` | x |\n| 2 | hello |\n", "no row of message hello"},
+
 		{"in code", "links", "a.md", "```\n[x](none.md)\n```\n`[y](none.md)`", ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.rule+"/"+tt.name, func(t *testing.T) {
 			tr := load(t, fstest.MapFS{
-				"docs/b.md":   {Data: []byte("# The `B` side\n")},
-				"digest/b.go": {Data: []byte("// Package b is a package.\npackage b; func F() {}; type T struct { N int }; func (*T) M() {}; type I interface { Do() }")},
-				tt.path:       {Data: []byte(tt.text)},
+				"oplog/keys.go":  {Data: []byte("// Package oplog is one.\npackage oplog; const kindEntry = 'e'")},
+				"node/state.go":  {Data: []byte("// Package node is one.\npackage node; const kindMeta = 'm'")},
+				"gossip/wire.go": {Data: []byte("// Package gossip is one.\npackage gossip; var kindNames = [...]string{\"\", \"hello\"}")},
+				"docs/b.md":      {Data: []byte("# The `B` side\n")},
+				"digest/b.go":    {Data: []byte("// Package b is a package.\npackage b; func F() {}; type T struct { N int }; func (*T) M() {}; type I interface { Do() }")},
+				tt.path:          {Data: []byte(tt.text)},
 			})
 			for _, r := range rules {
 				if r.name != tt.rule {
