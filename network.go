@@ -68,12 +68,14 @@ func readPeers(dir string) (b peerBook, err error) {
 	return b, nil
 }
 
-func (w *network) writeBook() error {
-	text, err := json.MarshalIndent(w.book, "", "  ")
+func (w *network) writeBook() error { return writePeers(w.n.opts.Dir, &w.book) }
+
+func writePeers(dir string, b *peerBook) error {
+	text, err := json.MarshalIndent(b, "", "  ")
 	if err != nil {
 		return fmt.Errorf("write peers: %w", err)
 	}
-	return writeFile(filepath.Join(w.n.opts.Dir, peersFile), append(text, '\n'))
+	return writeFile(filepath.Join(dir, peersFile), append(text, '\n'))
 }
 
 // defaultListen is every interface: the network is private by its key.

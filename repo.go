@@ -170,19 +170,23 @@ func createRepo(dir string, g genesis, network [32]byte) error {
 }
 
 func writeRepo(dir string, g genesis, network [32]byte) error {
-	logID := make([]byte, 4)
-	if _, err := rand.Read(logID); err != nil {
-		return fmt.Errorf("create repo: %w", err)
-	}
-	info, err := json.Marshal(repoInfo{Format: Format, Genesis: g.bytes, LogID: hex.EncodeToString(logID)})
-	if err != nil {
-		return fmt.Errorf("create repo: %w", err)
-	}
 	if err := writeIdentity(dir); err != nil {
 		return err
 	}
 	if err := writeHex(filepath.Join(dir, networkFile), network[:]); err != nil {
 		return err
+	}
+	return writeInfo(dir, g)
+}
+
+func writeInfo(dir string, g genesis) error {
+	logID := make([]byte, 4)
+	if _, err := rand.Read(logID); err != nil {
+		return fmt.Errorf("write %s: %w", repoFile, err)
+	}
+	info, err := json.Marshal(repoInfo{Format: Format, Genesis: g.bytes, LogID: hex.EncodeToString(logID)})
+	if err != nil {
+		return fmt.Errorf("write %s: %w", repoFile, err)
 	}
 	return writeFile(filepath.Join(dir, repoFile), append(info, '\n'))
 }
@@ -216,6 +220,11 @@ func RotateID(dir string) (newID string, err error) {
 		return "", err
 	}
 	defer func() { err = errors.Join(err, r.close()) }()
+	// What was told under the old identity goes first: its cursors, and the
+	// addresses that end in it.
+	if err := r.renew(); err != nil {
+		return "", err
+	}
 	if err := writeIdentity(dir); err != nil {
 		return "", err
 	}
@@ -223,6 +232,19 @@ func RotateID(dir string) (newID string, err error) {
 		return "", err
 	}
 	return r.id, nil
+}
+
+// renew gives the log another name and forgets the own addresses.
+func (r *repo) renew() error {
+	if err := writeInfo(r.dir, r.genesis); err != nil {
+		return err
+	}
+	book, err := readPeers(r.dir)
+	if err != nil {
+		return err
+	}
+	book.Own = nil
+	return writePeers(r.dir, &book)
 }
 
 func readHex(path string, size int) ([]byte, error) {

@@ -33,6 +33,7 @@ import (
 	"log/slog"
 	mathrand "math/rand/v2"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/rhizome-p2p/rhizome/delta"
@@ -136,6 +137,9 @@ type Node struct {
 	repo  *repo
 	store *pebblestore.Store
 	net   *network // nil offline
+
+	closed chan struct{} // by Close
+	once   sync.Once
 }
 
 // Open opens a repo and starts its node.
@@ -143,7 +147,7 @@ func Open(ctx context.Context, opts Options) (*Node, error) {
 	if err := opts.validate(); err != nil {
 		return nil, err
 	}
-	n := &Node{opts: opts, log: opts.Logger}
+	n := &Node{opts: opts, log: opts.Logger, closed: make(chan struct{})}
 	if n.log == nil {
 		n.log = slog.New(slog.DiscardHandler)
 	}
@@ -197,10 +201,11 @@ func (n *Node) start(inv *invite) (err error) {
 	if err != nil {
 		return err
 	}
+	corrupt := make(chan error, 1)
 	n.store, err = pebblestore.Open(filepath.Join(n.opts.Dir, dataDir), pebblestore.Options{
 		CacheBytes:   n.opts.CacheBytes,
 		Logger:       n.log,
-		OnCorruption: func(err error) { go n.Alarm("corruption", err.Error(), "run `rhizome verify`") },
+		OnCorruption: func(err error) { corrupt <- err }, // called once
 	})
 	if err != nil {
 		return fmt.Errorf("open store: %w", err)
@@ -208,14 +213,26 @@ func (n *Node) start(inv *invite) (err error) {
 	if n.Node, err = n.newNode(resume); err != nil {
 		return errors.Join(err, n.store.Close())
 	}
+	go n.tellCorruption(corrupt)
 	if n.opts.Offline {
 		return nil
 	}
 	if err := n.connect(inv); err != nil {
+		close(n.closed)
 		n.Node.Close()
 		return errors.Join(err, n.store.Close())
 	}
 	return nil
+}
+
+// tellCorruption raises an alarm when the store finds damage, for as long as
+// the node is open.
+func (n *Node) tellCorruption(corrupt <-chan error) {
+	select {
+	case err := <-corrupt:
+		n.Alarm("corruption", err.Error(), "run `rhizome verify`")
+	case <-n.closed:
+	}
 }
 
 // spacePrefix stands before all keys of a repo's one space. Prefix 0 is kept
@@ -252,6 +269,7 @@ func (n *Node) newNode(resume *node.Resume) (*node.Node, error) {
 // Close ends the node. What was committed stays; the next Open goes on with
 // the same lane.
 func (n *Node) Close() error {
+	n.once.Do(func() { close(n.closed) })
 	var errs []error
 	if n.net != nil {
 		errs = append(errs, n.net.close())

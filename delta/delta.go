@@ -168,6 +168,8 @@ type Entry struct {
 	Sig  []byte
 	Raw  []byte // the body block
 	Body Body
+	// Local says that this replica wrote the entry. It is no part of its bytes.
+	Local bool
 }
 
 // Dot returns the name of the entry's i-th delta.

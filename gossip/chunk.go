@@ -103,7 +103,7 @@ func parseChunk(b []byte) (*Chunk, error) {
 	if err := head.Decode(b); err != nil {
 		return nil, fmt.Errorf("%w: chunk: %w", delta.ErrMalformed, err)
 	}
-	if !head.HasFCS || head.FrameContentSize > maxChunkPlain || head.FrameContentSize/maxRatio > uint64(len(b)) {
+	if !head.HasFCS || head.FrameContentSize > maxChunkPlain {
 		return nil, fmt.Errorf("%w: chunk of %d bytes says it holds %d", delta.ErrMalformed, len(b), head.FrameContentSize)
 	}
 	plain, err := decoder().DecodeAll(b, make([]byte, 0, head.FrameContentSize))
@@ -112,12 +112,17 @@ func parseChunk(b []byte) (*Chunk, error) {
 	}
 	r := reader{b: plain}
 	c := new(Chunk)
+	keys := make(map[delta.LaneKey]bool)
 	for n := r.count(32+16+32+1, maxChunkEntries); n > 0; n-- {
 		var l ChunkLane
 		copy(l.Key.Author[:], r.take(32))
 		copy(l.Key.Incarnation[:], r.take(16))
 		copy(l.Prev[:], r.take(32))
 		l.Sig = r.bytes()
+		if keys[l.Key] {
+			r.fail("lane listed twice") // each has one chain here
+		}
+		keys[l.Key] = true
 		c.Lanes = append(c.Lanes, l)
 	}
 	c.readRuns(&r)
@@ -130,6 +135,10 @@ func parseChunk(b []byte) (*Chunk, error) {
 		}
 		r.b = r.b[k:]
 		last += clock.Timestamp(v)
+		if last > clock.MaxTimestamp {
+			r.fail("time")
+			break
+		}
 		c.Entries[i].Time = last
 	}
 	sizes := make([]int, len(c.Entries))

@@ -141,7 +141,7 @@ func TestBadMessages(t *testing.T) {
 		{"too many addresses", appendTexts([]byte{byte(kindAddrs)}, make([]string, maxAddrs+1))},
 		{"join without a root", []byte{byte(kindJoin)}},
 		{"join of more buckets than bytes", append(appendSum([]byte{byte(kindJoin)}, digest.Sum{}), 0xff, 0x01)},
-		{"join-have of bucket 4 of 4", (&joinHave{Count: 4, Bucket: 4}).append()},
+		{"join-have of bucket 4 of 4", (&joinHave{Count: 4, Buckets: []Bucket{{Index: 4}}}).append()},
 		{"join-have of no buckets", (&joinHave{}).append()},
 		{"join-have of too many buckets", (&joinHave{Count: maxBuckets + 1}).append()},
 	} {
@@ -399,9 +399,9 @@ func TestStrayMessages(t *testing.T) {
 		binary.AppendUvarint([]byte{byte(kindChunk)}, 9),
 		(&join{Root: digest.Of([]byte("bogus")), Buckets: []uint64{1, 2}}).append(),
 		(&join{}).append(),
-		(&joinHave{Root: digest.Of([]byte("bogus")), Count: 4, Answer: true}).append(),
+		(&joinHave{Root: digest.Of([]byte("bogus")), Count: 4, Buckets: []Bucket{{}}, Answer: true}).append(),
 		// At an equal root, but without a closed lane that could explain it.
-		(&joinHave{Root: before, Count: 1, Answer: true}).append(),
+		(&joinHave{Root: before, Count: 1, Buckets: []Bucket{{}}, Answer: true}).append(),
 		{byte(kindTwin)}, {byte(kindNeedFull)},
 	} {
 		if drops := s.says(b); len(drops) > 0 {
@@ -468,7 +468,7 @@ func messages(s *stage) [][]byte {
 		(&hash{ID: id, Held: true}).append(), (&chain{ID: id, Chain: own}).append(),
 		p.Append([]byte{byte(kindProof)}), appendTexts([]byte{byte(kindAddrs)}, []string{"@y"}),
 		(&join{Root: s.h.log.Root(), Buckets: []uint64{1}}).append(),
-		(&joinHave{Root: s.h.log.Root(), Count: 1, Survivors: []Mark{{1}}, Answer: true}).append(),
+		(&joinHave{Root: s.h.log.Root(), Count: 1, Buckets: []Bucket{{Marks: []Mark{{1}}}}, Answer: true}).append(),
 	}
 }
 

@@ -57,26 +57,39 @@ func (m *Machine) onJoin(s *session, x *join) error {
 		return nil // one of us moved on; the next comparison begins again
 	}
 	n := uint64(len(x.Buckets))
+	if m.replica.Survivors()/n > maxMarks/4 {
+		return m.sendJoin(s) // buckets of ours are too full for a message: more of them
+	}
 	mine, err := m.replica.Buckets(n)
 	if err != nil {
 		return err
 	}
+	var differ []uint64
 	for i := range mine {
 		if mine[i] != x.Buckets[i] {
-			if err := m.sendBucket(s, n, uint64(i), true); err != nil {
-				return err
-			}
+			differ = append(differ, uint64(i))
 		}
 	}
-	return nil
+	return m.sendMarks(s, n, differ, true)
 }
 
-func (m *Machine) sendBucket(s *session, n, i uint64, answer bool) error {
-	marks, err := m.replica.Bucket(n, i)
+// sendMarks lists our survivors in some buckets, as many as fit a message.
+func (m *Machine) sendMarks(s *session, n uint64, wanted []uint64, answer bool) error {
+	if len(wanted) == 0 {
+		return nil
+	}
+	buckets, err := m.replica.Marks(n, wanted)
 	if err != nil {
 		return err
 	}
-	x := joinHave{Root: m.log.Root(), Count: n, Bucket: i, Survivors: marks, Answer: answer}
+	marks := 0
+	for i := range buckets {
+		if marks += len(buckets[i].Marks); marks > maxMarks {
+			buckets = buckets[:i]
+			break
+		}
+	}
+	x := joinHave{Root: m.log.Root(), Count: n, Buckets: buckets, Answer: answer}
 	m.send(s, x.append())
 	return nil
 }
@@ -86,11 +99,15 @@ func (m *Machine) onJoinHave(s *session, x *joinHave) ([]Task, error) {
 		return nil, nil
 	}
 	if x.Answer {
-		if err := m.sendBucket(s, x.Count, x.Bucket, false); err != nil {
+		wanted := make([]uint64, len(x.Buckets))
+		for i := range x.Buckets {
+			wanted[i] = x.Buckets[i].Index
+		}
+		if err := m.sendMarks(s, x.Count, wanted, false); err != nil {
 			return nil, err
 		}
 	}
-	return []Task{Intersect{x.Count, x.Bucket, x.Survivors}}, nil
+	return []Task{Intersect{s.node, x.Count, x.Buckets}}, nil
 }
 
 // Joined tells that the state changed without the vector: peers compare anew.

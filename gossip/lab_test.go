@@ -137,12 +137,16 @@ func (h *labHost) Survivors() uint64 { return uint64(len(h.state)) }
 
 func (h *labHost) intersect(t Intersect) {
 	theirs := map[Mark]bool{}
-	for _, m := range t.Theirs {
-		theirs[m] = true
+	listed := map[uint64]bool{}
+	for _, b := range t.Theirs {
+		listed[b.Index] = true
+		for _, m := range b.Marks {
+			theirs[m] = true
+		}
 	}
 	changed := false
 	for m := range h.state {
-		if MarkBucket(m, t.Count) == t.Bucket && !theirs[m] {
+		if listed[MarkBucket(m, t.Count)] && !theirs[m] {
 			delete(h.state, m)
 			changed = true
 		}
@@ -161,14 +165,19 @@ func (h *labHost) Buckets(n uint64) ([]uint64, error) {
 	return out, nil
 }
 
-// Bucket implements Replica.
-func (h *labHost) Bucket(n, i uint64) (out []Mark, err error) {
-	for m := range h.state {
-		if MarkBucket(m, n) == i {
-			out = append(out, m)
+// Marks implements Replica.
+func (h *labHost) Marks(n uint64, wanted []uint64) ([]Bucket, error) {
+	var out []Bucket
+	for _, i := range wanted {
+		b := Bucket{Index: i}
+		for m := range h.state {
+			if MarkBucket(m, n) == i {
+				b.Marks = append(b.Marks, m)
+			}
 		}
+		slices.SortFunc(b.Marks, func(a, b Mark) int { return bytes.Compare(a[:], b[:]) })
+		out = append(out, b)
 	}
-	slices.SortFunc(out, func(a, b Mark) int { return bytes.Compare(a[:], b[:]) })
 	return out, nil
 }
 
@@ -275,7 +284,7 @@ func (h *labHost) do(t Task) {
 			h.admit(e)
 		}
 		h.flush()
-		h.m.Admitted(t.From, err)
+		h.m.Admitted(t.From, len(entries), err)
 	case CloseLane:
 		h.close(t)
 	case Retire:

@@ -22,16 +22,14 @@ const (
 	// chunkWindow is how many chunks may be on their way to one peer.
 	chunkWindow = 4
 
-	// maxRatio bounds how far compressed chunk data may blow up: zstd reaches
-	// a few hundred on honest, repetitive entries.
-	maxRatio = 4096
-
 	// maxAddrs and maxAddrBytes bound the addresses in one message.
 	maxAddrs     = 256
 	maxAddrBytes = 512
 
 	// maxBuckets and maxMarks bound the join of two states: a bucket holds some
-	// 4,096 survivors, and more than 2^16 buckets are never made.
+	// 4,096 survivors, more than 2^16 buckets are never made, and one message
+	// lists no more marks than fit it. What is left over, the next comparison
+	// finds.
 	maxBuckets      = 1 << 16
 	bucketSurvivors = 4096
 	maxMarks        = 1 << 18

@@ -47,10 +47,11 @@ type Replica interface {
 	Digest() digest.Sum
 	// Owns reports whether the replica is writing to the lane.
 	Owns(clock.LaneID) bool
-	// Buckets and Bucket digest the state for a join: a survivor is in the
-	// bucket that its sum says.
+	// Buckets digests the state in n buckets, and Marks lists the survivors of
+	// those that are wanted, in rising order: a survivor is in the bucket that
+	// its sum says. Each reads the state once.
 	Buckets(n uint64) ([]uint64, error)
-	Bucket(n, i uint64) ([]Mark, error)
+	Marks(n uint64, wanted []uint64) ([]Bucket, error)
 	// Survivors counts the state.
 	Survivors() uint64
 }
@@ -104,11 +105,12 @@ type (
 	// Retire says that a peer holds more of a lane that this replica writes to:
 	// it must go on in a new incarnation.
 	Retire struct{ Lane clock.LaneID }
-	// Intersect asks to remove from one bucket of the state the survivors that
-	// the peer, at an equal root, does not have.
+	// Intersect asks to remove from some buckets of the state, of Count in all,
+	// the survivors that the peer, at an equal root, does not have.
 	Intersect struct {
-		Count, Bucket uint64
-		Theirs        []Mark
+		Peer   string
+		Count  uint64
+		Theirs []Bucket
 	}
 )
 

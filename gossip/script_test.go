@@ -268,7 +268,11 @@ func (l *lab) describe(b []byte) string {
 		return say("of %d buckets", len(r.join().Buckets))
 	case kindJoinHave:
 		x := r.joinHave()
-		return say("bucket %d of %d: %d survivors answer=%v", x.Bucket, x.Count, len(x.Survivors), x.Answer)
+		marks := 0
+		for i := range x.Buckets {
+			marks += len(x.Buckets[i].Marks)
+		}
+		return say("%d of %d buckets: %d survivors answer=%v", len(x.Buckets), x.Count, marks, x.Answer)
 	}
 	return k.String()
 }

@@ -388,12 +388,13 @@ func (m *Machine) onChunk(s *session, id uint64, r *reader) ([]Task, error) {
 		return nil, err
 	}
 	r.b = nil
-	s.pull.progressAt = m.now
 	return []Task{Admit{s.id, c}}, nil
 }
 
-// Admitted tells what became of an Admit.
-func (m *Machine) Admitted(id SessionID, err error) {
+// Admitted tells what became of an Admit: how many entries were new, or why it
+// was refused. A chunk that brings nothing new is no progress, so that a peer
+// cannot hold the one pull by sending what is held.
+func (m *Machine) Admitted(id SessionID, fresh int, err error) {
 	s := m.sessions[id]
 	if s == nil || s.pull == nil {
 		return
@@ -401,8 +402,10 @@ func (m *Machine) Admitted(id SessionID, err error) {
 	var fork *ForkError
 	switch {
 	case err == nil:
-		s.pull.chunks++
-		s.fails = 0
+		if fresh > 0 {
+			s.pull.chunks++
+			s.pull.progressAt, s.fails = m.now, 0
+		}
 		m.send(s, binary.AppendUvarint([]byte{byte(kindCredit)}, s.pull.id))
 	case errors.As(err, &fork):
 		m.failPull(s)

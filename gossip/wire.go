@@ -97,13 +97,18 @@ type join struct {
 	Buckets []uint64
 }
 
-// joinHave lists the survivors of one bucket by the start of their sums.
+// joinHave lists the survivors of some buckets by the start of their sums.
 type joinHave struct {
-	Root      digest.Sum
-	Count     uint64 // of buckets
-	Bucket    uint64
-	Survivors []Mark
-	Answer    bool // send me yours
+	Root    digest.Sum
+	Count   uint64 // of buckets in all
+	Buckets []Bucket
+	Answer  bool // send me yours
+}
+
+// A Bucket is the survivors of a state that fall into one bucket.
+type Bucket struct {
+	Index uint64
+	Marks []Mark
 }
 
 // A Mark is the start of a survivor's sum: enough to tell it from all others
@@ -177,13 +182,17 @@ func (m *join) append() []byte {
 
 func (m *joinHave) append() []byte {
 	b := appendSum([]byte{byte(kindJoinHave)}, m.Root)
-	b = binary.AppendUvarint(b, m.Count)
-	b = binary.AppendUvarint(b, m.Bucket)
-	b = binary.AppendUvarint(b, uint64(len(m.Survivors)))
-	for i := range m.Survivors {
-		b = append(b, m.Survivors[i][:]...)
+	b = appendBool(binary.AppendUvarint(b, m.Count), m.Answer)
+	b = binary.AppendUvarint(b, uint64(len(m.Buckets)))
+	for i := range m.Buckets {
+		x := &m.Buckets[i]
+		b = binary.AppendUvarint(b, x.Index)
+		b = binary.AppendUvarint(b, uint64(len(x.Marks)))
+		for j := range x.Marks {
+			b = append(b, x.Marks[j][:]...)
+		}
 	}
-	return appendBool(b, m.Answer)
+	return b
 }
 
 // A reader takes a message apart. The first error sticks.
@@ -319,12 +328,20 @@ func (r *reader) join() (m join) {
 }
 
 func (r *reader) joinHave() (m joinHave) {
-	m.Root, m.Count, m.Bucket = r.sum(), r.uint(), r.uint()
-	for n := r.count(len(Mark{}), maxMarks); n > 0; n-- {
-		m.Survivors = append(m.Survivors, Mark(r.take(len(Mark{}))))
+	m.Root, m.Count, m.Answer = r.sum(), r.uint(), r.bool()
+	marks := 0
+	for n := r.count(2, maxBuckets); n > 0 && r.err == nil; n-- {
+		x := Bucket{Index: r.uint()}
+		if last := len(m.Buckets) - 1; x.Index >= m.Count || last >= 0 && x.Index <= m.Buckets[last].Index {
+			r.fail("bucket")
+		}
+		k := r.count(len(Mark{}), maxMarks-marks)
+		for marks += k; k > 0; k-- {
+			x.Marks = append(x.Marks, Mark(r.take(len(Mark{}))))
+		}
+		m.Buckets = append(m.Buckets, x)
 	}
-	m.Answer = r.bool()
-	if r.err == nil && (m.Count == 0 || m.Count > maxBuckets || m.Bucket >= m.Count) {
+	if r.err == nil && (m.Count == 0 || m.Count > maxBuckets) {
 		r.fail("bucket")
 	}
 	return m

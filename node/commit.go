@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"sync"
 )
@@ -96,8 +95,10 @@ func (c *commits) close() bool {
 	return first
 }
 
-// Commit commits one transaction and returns when it is on disk. When ctx ends
-// first, the outcome may be unknown: the error says so.
+// Commit commits one transaction and returns when it is on disk. It takes the
+// operations and their values over until then. A ctx that ends takes the
+// transaction back as long as it still queues; once it is being written, Commit
+// waits for the outcome.
 func (n *Node) Commit(ctx context.Context, creator string, ops []Op) (Receipt, error) {
 	if err := ctx.Err(); err != nil {
 		return Receipt{}, err
@@ -116,7 +117,6 @@ func (n *Node) Commit(ctx context.Context, creator string, ops []Op) (Receipt, e
 		if n.commits.abandon(w) {
 			return Receipt{}, ctx.Err()
 		}
-		return Receipt{}, fmt.Errorf("commit: outcome unknown: %w", ctx.Err())
 	}
 	res := <-w.done
 	return res.Receipt, res.Err

@@ -43,24 +43,21 @@ func (r *Replica) closeLane(from gossip.SessionID, p *oplog.Proof) error {
 		return err
 	}
 	lane := p.Lane()
-	own := p.Key.Author == r.author
 	if r.Owns(lane) {
 		r.signer = nil
 	}
 	var again []rewrite
 	incs := make(map[clock.Dot]*delta.Delta)
 	for _, e := range taken {
-		if again, err = r.withdraw(e, own, again, incs); err != nil {
+		if again, err = r.withdraw(e, again, incs); err != nil {
 			return err
 		}
 	}
 	if err := r.revive(lane, p.Seq(), incs); err != nil {
 		return err
 	}
-	for _, e := range r.log.Pending.ReleaseLane(lane) {
-		if _, err := r.admit(e); err != nil {
-			return err
-		}
+	if err := r.admitAll(r.log.Pending.ReleaseLane(lane)); err != nil {
+		return err
 	}
 	// In one batch with the closing: a crash between the two would leave the
 	// edits out for ever.
@@ -114,9 +111,10 @@ type rewrite struct {
 	dead    bool  // of an inc: it was overwritten or dropped since
 }
 
-// withdraw takes an entry's survivors out of the state and, where it is our
-// own, notes what is to be written again. It adds the entry's incs to incs.
-func (r *Replica) withdraw(e *delta.Entry, own bool, again []rewrite, incs map[clock.Dot]*delta.Delta) ([]rewrite, error) {
+// withdraw takes an entry's survivors out of the state and, where it was
+// written here, notes what is to be written again: by this replica and no other
+// that has the author's key, or it would be there twice. It adds the entry's incs to incs.
+func (r *Replica) withdraw(e *delta.Entry, again []rewrite, incs map[clock.Dot]*delta.Delta) ([]rewrite, error) {
 	index := 0
 	for i := range e.Body.Txns {
 		x := &e.Body.Txns[i]
@@ -139,7 +137,7 @@ func (r *Replica) withdraw(e *delta.Entry, own bool, again []rewrite, incs map[c
 			if d.Verb == delta.Inc {
 				incs[dot] = d
 			}
-			if own {
+			if e.Local {
 				again = noteAgain(again, rewrite{txn: first, creator: x.Creator, d: *d}, live)
 			}
 		}
@@ -175,7 +173,8 @@ func noteAgain(again []rewrite, w rewrite, live bool) []rewrite {
 }
 
 // writeAgain writes survivors of a closed lane in a new one, concurrent with
-// all that stands: they kill nothing.
+// all that stands: they kill nothing. A transaction that no longer fits is
+// split; what is refused even then stays where it is kept, and a person is told.
 func (r *Replica) writeAgain(again []rewrite) error {
 	w := r.newWriter()
 	for len(again) > 0 {
@@ -185,19 +184,42 @@ func (r *Replica) writeAgain(again []rewrite) error {
 		}
 		group := again[:n]
 		again = again[n:]
-		_, err := w.txn(group[0].creator, func(t *txnWriter) error {
-			for i := range group {
-				if err := t.again(&group[i]); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		if err != nil {
+		err := w.again(group)
+		if err != nil && !refusal(err) {
 			return fmt.Errorf("write again: %w", err)
+		}
+		for i := range group {
+			if err == nil || len(group) == 1 {
+				break
+			}
+			if e := w.again(group[i : i+1]); e != nil && !refusal(e) {
+				return fmt.Errorf("write again: %w", e)
+			} else if e != nil {
+				r.cannotWriteAgain(&group[i], e)
+			}
+		}
+		if err != nil && len(group) == 1 {
+			r.cannotWriteAgain(&group[0], err)
 		}
 	}
 	return w.finish()
+}
+
+func (w *writer) again(group []rewrite) error {
+	_, err := w.txn(group[0].creator, func(t *txnWriter) error {
+		for i := range group {
+			if err := t.again(&group[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return err
+}
+
+func (r *Replica) cannotWriteAgain(g *rewrite, err error) {
+	r.raise("fork", fmt.Sprintf("%s of %s cannot be written again: %v", g.d.Verb, delta.Key(g.d.Entity, g.d.Path), err),
+		"read it with `rhizome show "+g.txn.String()+"`")
 }
 
 func (t *txnWriter) again(g *rewrite) error {
@@ -220,11 +242,16 @@ func (r *Replica) Buckets(n uint64) ([]uint64, error) {
 	return out, err
 }
 
-// Bucket implements gossip.Replica: the marks of one bucket.
-func (r *Replica) Bucket(n, i uint64) (out []gossip.Mark, err error) {
-	err = r.marks(func(_ []byte, _ *merge.Survivor, m gossip.Mark) {
-		if gossip.MarkBucket(m, n) == i {
-			out = append(out, m)
+// Marks implements gossip.Replica: the marks of some buckets.
+func (r *Replica) Marks(n uint64, wanted []uint64) ([]gossip.Bucket, error) {
+	out := make([]gossip.Bucket, len(wanted))
+	at := make(map[uint64]int, len(wanted))
+	for i, b := range wanted {
+		out[i].Index, at[b] = b, i
+	}
+	err := r.marks(func(_ []byte, _ *merge.Survivor, m gossip.Mark) {
+		if i, ok := at[gossip.MarkBucket(m, n)]; ok {
+			out[i].Marks = append(out[i].Marks, m)
 		}
 	})
 	return out, err
@@ -249,12 +276,17 @@ func (r *Replica) marks(f func(key []byte, s *merge.Survivor, m gossip.Mark)) er
 	})
 }
 
-// intersect removes from a bucket what the peer, at an equal root, lacks: some
-// branch of a closed lane killed it there.
+// intersect removes from some buckets what the peer, at an equal root, lacks:
+// some branch of a closed lane killed it there. The peer is believed, and so a
+// person is told how much went.
 func (r *Replica) intersect(t gossip.Intersect) error {
-	theirs := make(map[gossip.Mark]bool, len(t.Theirs))
-	for _, m := range t.Theirs {
-		theirs[m] = true
+	theirs := make(map[gossip.Mark]bool)
+	listed := make(map[uint64]bool, len(t.Theirs))
+	for _, b := range t.Theirs {
+		listed[b.Index] = true
+		for _, m := range b.Marks {
+			theirs[m] = true
+		}
 	}
 	type hit struct {
 		key string
@@ -262,7 +294,7 @@ func (r *Replica) intersect(t gossip.Intersect) error {
 	}
 	var hits []hit
 	err := r.marks(func(key []byte, s *merge.Survivor, m gossip.Mark) {
-		if gossip.MarkBucket(m, t.Count) == t.Bucket && !theirs[m] {
+		if listed[gossip.MarkBucket(m, t.Count)] && !theirs[m] {
 			hits = append(hits, hit{string(key), s.Dot})
 		}
 	})
@@ -277,6 +309,8 @@ func (r *Replica) intersect(t gossip.Intersect) error {
 	if err := r.apply(); err != nil {
 		return err
 	}
+	r.raise("fork", fmt.Sprintf("%d values went that a branch of a closed lane had overwritten at peer %s", len(hits), t.Peer),
+		"what that branch wrote instead is there; `rhizome log --lane` of the closed lane shows this node's own branch")
 	r.machine.Joined()
 	return nil
 }

@@ -16,9 +16,14 @@ import (
 	"github.com/rhizome-p2p/rhizome/storage"
 )
 
-// Get reads all at and below a path of an entity, or ErrNotFound.
+// Get reads all at and below a path of an entity, or ErrNotFound. Like every
+// read of state it shows the newest, which may be on its way to the disk still;
+// Changes shows only what is durable.
 func (n *Node) Get(_ context.Context, entity string, p delta.Path) (Reading, error) {
 	if err := delta.CheckEntity(entity); err != nil {
+		return Reading{}, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	if _, err := delta.ParsePath(string(p)); err != nil {
 		return Reading{}, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	r, found, err := merge.Read(&n.rows, entity, p)
@@ -234,6 +239,9 @@ func (n *Node) parseCursor(s string) (at uint64, seen int, err error) {
 	}
 	if id != n.cfg.LogID {
 		return 0, 0, fmt.Errorf("%w: %q was made by another node", ErrCursor, s)
+	}
+	if at > n.visible.Load() {
+		return 0, 0, fmt.Errorf("%w: %q lies past the end of the log: was the repo restored from a backup?", ErrCursor, s)
 	}
 	return at, seen, nil
 }

@@ -220,34 +220,39 @@ func (r *Replica) raise(kind, text, hint string) {
 }
 
 // admit takes in a verified entry, and with it what waited for it.
-func (r *Replica) admit(e *delta.Entry) (oplog.Verdict, error) {
-	queue := []*delta.Entry{e}
-	var first oplog.Verdict
-	for i := 0; i < len(queue); i++ {
-		e := queue[i]
-		v, missing, err := r.log.Check(e)
-		if err != nil {
-			return v, err
-		}
-		if i == 0 {
-			first = v
-		}
-		switch v {
-		case oplog.Gap:
-			key, _ := r.log.Lanes.Key(e.Lane)
-			r.log.Pending.Add(e, key.Author, missing)
-		case oplog.Ready:
-			if err := r.take(e); err != nil {
-				return v, err
-			}
-			queue = append(queue, r.log.Pending.Release(e.ID())...)
-		case oplog.Forked:
-			if err := r.forked(e); err != nil {
-				return v, err
-			}
+func (r *Replica) admit(e *delta.Entry) error { return r.admitAll([]*delta.Entry{e}) }
+
+// admitAll takes in entries one after the other, each behind what it frees.
+func (r *Replica) admitAll(queue []*delta.Entry) error {
+	for len(queue) > 0 {
+		e := queue[0]
+		queue = queue[1:]
+		if _, err := r.admitOne(e, &queue); err != nil {
+			return err
 		}
 	}
-	return first, nil
+	return nil
+}
+
+// admitOne takes in one entry and adds what waited for it to freed.
+func (r *Replica) admitOne(e *delta.Entry, freed *[]*delta.Entry) (oplog.Verdict, error) {
+	v, missing, err := r.log.Check(e)
+	if err != nil {
+		return v, err
+	}
+	switch v {
+	case oplog.Gap:
+		key, _ := r.log.Lanes.Key(e.Lane)
+		r.log.Pending.Add(e, key.Author, missing)
+	case oplog.Ready:
+		if err := r.take(e); err != nil {
+			return v, err
+		}
+		*freed = append(*freed, r.log.Pending.Release(e.ID())...)
+	case oplog.Forked:
+		return v, r.forked(e)
+	}
+	return v, nil
 }
 
 // take appends an admitted entry and folds it.
@@ -304,7 +309,7 @@ func (r *Replica) Published(nowMillis int64, entries []gossip.Published) (Step, 
 	r.begin(nowMillis)
 	for i := range entries {
 		r.log.AddLane(entries[i].Key)
-		if _, err := r.admit(entries[i].Entry); err != nil {
+		if err := r.admit(entries[i].Entry); err != nil {
 			return Step{}, err
 		}
 	}
@@ -363,14 +368,14 @@ func (r *Replica) Receive(nowMillis int64, id gossip.SessionID, message []byte) 
 func (r *Replica) do(t gossip.Task) error {
 	switch t := t.(type) {
 	case gossip.Admit:
-		err := r.admitChunk(t.Chunk)
+		fresh, err := r.admitChunk(t.Chunk)
 		if err != nil && !errors.Is(err, errRefused) {
 			return err
 		}
 		if err := r.apply(); err != nil {
 			return err
 		}
-		r.machine.Admitted(t.From, err)
+		r.machine.Admitted(t.From, fresh, err)
 	case gossip.CloseLane:
 		return r.closeLane(t.From, t.Proof)
 	case gossip.Retire:
@@ -384,26 +389,33 @@ func (r *Replica) do(t gossip.Task) error {
 // errRefused marks errors that are the chunk's, not ours.
 var errRefused = errors.New("chunk refused")
 
-// admitChunk admits the entries of a chunk, which extend causality.
-func (r *Replica) admitChunk(c *gossip.Chunk) error {
+// admitChunk admits the entries of a chunk, which extend causality, and says
+// how many were new. What waited for them follows when all are in: the chunk's
+// last signatures vouch for all of it, and so it must lie in the log in one
+// piece, to be served again.
+func (r *Replica) admitChunk(c *gossip.Chunk) (fresh int, err error) {
 	entries, err := c.Open(r.log)
 	if err != nil {
 		if errors.Is(err, storage.ErrCorrupt) || errors.Is(err, storage.ErrFailed) {
-			return err
+			return 0, err
 		}
-		return fmt.Errorf("%w: %w", errRefused, err)
+		return 0, fmt.Errorf("%w: %w", errRefused, err)
 	}
 	for i := range c.Lanes {
 		r.log.AddLane(c.Lanes[i].Key)
 	}
+	var freed []*delta.Entry
 	for _, e := range entries {
-		v, err := r.admit(e)
+		v, err := r.admitOne(e, &freed)
 		if err != nil {
-			return err
+			return fresh, err
 		}
-		if v == oplog.Gap {
-			return fmt.Errorf("%w: %v came before its causes", errRefused, e.ID())
+		switch v {
+		case oplog.Ready:
+			fresh++
+		case oplog.Gap:
+			return fresh, fmt.Errorf("%w: %v came before its causes", errRefused, e.ID())
 		}
 	}
-	return nil
+	return fresh, r.admitAll(freed)
 }

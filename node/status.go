@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/rhizome-p2p/rhizome/gossip"
@@ -92,8 +93,11 @@ func (n *Node) ask(ctx context.Context) bool {
 	case <-n.done:
 		return false
 	case <-ctx.Done():
-		return false
 	}
+	n.query(func() {
+		n.askers = slices.DeleteFunc(n.askers, func(a asker) bool { return a.done == done })
+	})
+	return false
 }
 
 // answer tells those whose question all peers have answered. The caller holds turn.

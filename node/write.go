@@ -73,6 +73,7 @@ type openEntry struct {
 	txns   []delta.Txn
 	index  uint32 // of the next delta
 	bytes  int    // an upper bound of the body's size
+	lanes  int    // an upper bound of the lanes it names
 }
 
 func (r *Replica) newWriter() *writer { return &writer{r: r} }
@@ -80,6 +81,9 @@ func (r *Replica) newWriter() *writer { return &writer{r: r} }
 // entryRoom is how large an upper bound of an entry's transactions may be:
 // what is left of the largest entry beside header, deps and table heads.
 const entryRoom = delta.MaxEntryBytes - 32<<10
+
+// laneRoom is how many lanes an entry's kills may name, beside its deps.
+const laneRoom = delta.MaxLanes - delta.MaxDeps
 
 // begin opens an entry where none is open, and a lane where there is none.
 func (w *writer) begin() error {
@@ -143,6 +147,7 @@ func (w *writer) emit(body delta.Body, t clock.Timestamp) error {
 	if err != nil {
 		return fmt.Errorf("build entry: %w", err)
 	}
+	e.Local = true
 	if err := r.log.Append(r.batch, e); err != nil {
 		return err
 	}
@@ -222,6 +227,7 @@ type txnWriter struct {
 	index  uint32
 	deltas []delta.Delta
 	bytes  int
+	lanes  int
 }
 
 // errFull says that a transaction does not fit what is left of the open entry.
@@ -236,14 +242,14 @@ func (w *writer) txn(creator string, fill func(*txnWriter) error) (first clock.D
 			return first, err
 		}
 		o := w.open
-		t := &txnWriter{r: w.r, origin: o.origin, index: o.index, bytes: o.bytes}
+		t := &txnWriter{r: w.r, origin: o.origin, index: o.index, bytes: o.bytes, lanes: o.lanes}
 		t.origin.Creator, t.origin.Txn = creator, o.index
 		state, tally := w.r.state.mark(), w.r.fold.Tally
 		err = fill(t)
 		if err == nil && len(t.deltas) > 0 {
 			first = clock.Dot{Lane: o.origin.Lane, Seq: o.origin.Seq, Index: o.index}
 			o.txns = append(o.txns, delta.Txn{Creator: creator, Deltas: t.deltas})
-			o.index, o.bytes = t.index, t.bytes+len(creator)+16
+			o.index, o.bytes, o.lanes = t.index, t.bytes+len(creator)+16, t.lanes
 			return first, nil
 		}
 		w.r.state.rollback(state)
@@ -252,7 +258,8 @@ func (w *writer) txn(creator string, fill func(*txnWriter) error) (first clock.D
 			return first, err
 		}
 		if len(o.txns) == 0 {
-			return first, fmt.Errorf("%w: transaction of more than %d bytes: split it", ErrInvalid, entryRoom)
+			return first, fmt.Errorf("%w: transaction of more than %d bytes, or over values of more than %d lanes: split it",
+				ErrInvalid, entryRoom, laneRoom)
 		}
 		if err := w.finish(); err != nil {
 			return first, err
@@ -263,7 +270,10 @@ func (w *writer) txn(creator string, fill func(*txnWriter) error) (first clock.D
 // put adds a planned delta and folds it, so that the next one sees it.
 func (t *txnWriter) put(d delta.Delta) error {
 	t.bytes += sizeBound(&d)
-	if t.bytes > entryRoom {
+	for i := range d.Kills {
+		t.lanes += len(d.Kills[i].Dots) + len(d.Kills[i].Bounds)
+	}
+	if t.bytes > entryRoom || t.lanes > laneRoom {
 		return errFull
 	}
 	if err := t.r.fold.ApplyDelta(&t.origin, t.index, &d); err != nil {

@@ -332,7 +332,7 @@ func TestBadRows(t *testing.T) {
 		row []byte
 	}{
 		"nothing":        {1, nil},
-		"unknown flag":   {1, []byte{4, 1, 1, 0x80}},
+		"unknown flag":   {1, []byte{8, 1, 1, 0x80}},
 		"prev too many":  {1, slices.Concat([]byte{2, 1, 1}, hash, []byte{0x80})},
 		"prev missing":   {2, slices.Concat([]byte{0, 1, 1}, hash, []byte{0x80})},
 		"seq 0":          {0, []byte{0, 1, 1, 0x80}},

@@ -30,21 +30,28 @@ type Record struct {
 	Ordinal uint64
 	Sig     []byte // empty where a later signature vouches
 	Raw     []byte // the body block
+	Local   bool   // this replica wrote it
 }
 
 // Entry decodes the record.
 func (r *Record) Entry() (*delta.Entry, error) {
-	return delta.ParseEntry(r.Header, r.Raw, r.Sig)
+	e, err := delta.ParseEntry(r.Header, r.Raw, r.Sig)
+	if err != nil {
+		return nil, err
+	}
+	e.Local = r.Local
+	return e, nil
 }
 
 // The stored form of an entry. The body's hash is computed on reading, and so
 // corruption shows as a broken chain even where checksums do not catch it.
 //
-//	flags (1; bit 0: signed, bit 1: has prev) | ordinal, hlc (uvarints)
+//	flags (1; bit 0: signed, bit 1: has prev, bit 2: local) | ordinal, hlc (uvarints)
 //	| prev (32) | signature (64) | body block
 const (
 	flagSigned = 1 << iota
 	flagPrev
+	flagLocal
 	flagEnd // the least flags that this program does not know
 )
 
@@ -55,6 +62,9 @@ func appendRecord(b []byte, e *delta.Entry, ordinal uint64) []byte {
 	}
 	if e.Seq > 1 {
 		flags |= flagPrev
+	}
+	if e.Local {
+		flags |= flagLocal
 	}
 	b = append(b, flags)
 	b = binary.AppendUvarint(b, ordinal)
@@ -89,7 +99,7 @@ func (s *Store) cutRecord(id clock.EntryID, b []byte) (r Record, err error) {
 	if flags&flagSigned != 0 && len(row.b) >= delta.SigSize {
 		r.Sig, row.b = row.b[:delta.SigSize:delta.SigSize], row.b[delta.SigSize:]
 	}
-	r.Raw = row.b
+	r.Raw, r.Local = row.b, flags&flagLocal != 0
 	if row.bad || flags >= flagEnd || r.Seq == 0 || (flags&flagPrev != 0) != (r.Seq > 1) ||
 		(flags&flagSigned != 0) != (r.Sig != nil) || r.Time > clock.MaxTimestamp || len(r.Raw) > delta.MaxBodyBytes {
 		return Record{}, fmt.Errorf("entry %v: %w", id, storage.ErrCorrupt)
