@@ -22,6 +22,7 @@ import (
 //	connect a b      open a session            cut a b       end it, lose publications
 //	heal             end all cuts, connect     mute a b      what a sends b vanishes
 //	unmute           end that                  restart a     as a new process
+//	prove c a b at=a1:8   hand c the proof that a and b differ there
 //	settle           until all agree           tick ms=500   let time pass
 //	state            vectors                   peers a       how a sees its peers
 //	rounds n=3       deliver 3 messages a link drain         deliver all there are
@@ -123,6 +124,15 @@ func (l *lab) run(cmd string, args []string) {
 		for _, p := range hosts[0].m.Peers() {
 			l.printf("%s at %s converged=%v missing here=%d there=%d", p.Node, p.Addr, p.Converged, p.MissingHere, p.MissingThere)
 		}
+	case "prove":
+		// hosts[0] is handed a proof of two others' branches at a seq.
+		id := l.id(opts["at"])
+		chain, err := hosts[2].log.ChainFrom(id)
+		l.must(err)
+		p, err := hosts[1].log.ProofAgainst(chain)
+		l.must(err)
+		hosts[0].close(CloseLane{Proof: p})
+		hosts[0].effects()
 	case "met-twin":
 		hosts[0].m.Twin("@x")
 		hosts[0].effects()

@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+
+	"github.com/rhizome-p2p/rhizome/clock"
+	"github.com/rhizome-p2p/rhizome/storage"
 )
 
 // clone starts a second process on a copy of a host's disk, and makes both go
@@ -106,12 +109,40 @@ func TestForkedClones(t *testing.T) {
 				a.put("a-last", "", "a")
 				b.put("b-last", "", "b")
 				c.meet(w, a, b)
+				w.unrest(60)
+				w.heal()
 				w.settle(settleMillis)
 				w.checkForked(map[string]string{
 					"before": a.value("before", ""), "a0": "0", "b0": "0", "a-last": `"a"`, "b-last": `"b"`, "c": `{"n":16}`,
 				})
 			})
 		})
+	}
+}
+
+// unrest lets some messages through and some steps be synced, and hosts crash
+// in the midst of it.
+func (w *world) unrest(steps int) {
+	for range w.rng.IntN(steps) {
+		h := w.hosts[w.rng.IntN(len(w.hosts))]
+		switch n := w.rng.IntN(100); {
+		case n < 5:
+			w.crash(h)
+			if o := w.hosts[w.rng.IntN(len(w.hosts))]; !w.isCut(h, o) {
+				w.connect(h, o)
+			}
+		case n < 45:
+			if len(h.out) > 0 {
+				h.sync()
+			}
+		case n < 95 && len(w.links) > 0:
+			l := w.links[w.rng.IntN(len(w.links))]
+			if side := w.rng.IntN(2); len(l.queue[side]) > 0 {
+				w.deliver(l, side)
+			}
+		default:
+			w.tick()
+		}
 	}
 }
 
@@ -280,4 +311,73 @@ func TestForkConvergence(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A tee keeps an image of the store after each batch: what a crash may leave.
+type tee struct {
+	storage.DB
+	images []*storage.Memory
+	t      *testing.T
+}
+
+func (d *tee) Apply(b storage.Batch) (storage.Commit, error) {
+	c, err := d.DB.Apply(b)
+	image := storage.NewMemory()
+	all := image.NewBatch()
+	for kv, err := range d.DB.Scan(nil, nil) {
+		if err != nil {
+			d.t.Fatal(err)
+		}
+		all.Set(kv.Key, kv.Value)
+	}
+	if err := storage.ApplySync(image, all); err != nil {
+		d.t.Fatal(err)
+	}
+	d.images = append(d.images, image)
+	return c, err
+}
+
+// Whatever batch of a closing a crash leaves as the last: where the lane is
+// closed, what its author wrote there is written again.
+func TestClosingIsAtomic(t *testing.T) {
+	w := newWorld(t, 1)
+	a := w.add("a")
+	a.put("k", "", "before")
+	b := w.clone(a, "b")
+	w.split(a, b)
+	a.put("mine", "", "a")
+	w.inc(a, 4)
+	b.put("theirs", "", "b")
+	lane := a.r.signer.Lane
+	chain, err := b.r.log.ChainFrom(clock.EntryID{Lane: lane, Seq: 2})
+	w.must(err)
+	proof, err := a.r.log.ProofAgainst(chain)
+	w.must(err)
+	db := &tee{DB: a.mem, t: t}
+	cfg := a.r.cfg
+	cfg.DB = db
+	r, err := OpenReplica(cfg)
+	w.must(err)
+	r.begin(a.now())
+	w.must(r.closeLane(0, proof))
+	if _, err := r.end(); err != nil {
+		t.Fatal(err)
+	}
+	closed := 0
+	for _, image := range db.images {
+		h := *a
+		h.mem = image
+		h.start(nil)
+		if _, ok := h.r.log.ClosedAt(lane); !ok {
+			continue
+		}
+		closed++
+		if got := h.value("mine", "") + h.value("c", ""); got != `"a"{"n":4}` {
+			t.Errorf("after a crash it reads %s", got)
+		}
+		h.check()
+	}
+	if closed == 0 {
+		t.Fatal("never closed; the test is void")
+	}
 }

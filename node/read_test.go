@@ -269,6 +269,11 @@ func TestLogAndShow(t *testing.T) {
 			t.Errorf("show %s: %+v, %v", ref, e, err)
 		}
 	}
+	// A cursor inside an entry that went skips nothing of the next one.
+	whole, part := n.firstOf(t, "n-2"), n.firstOf(t, "n-2.1")
+	if whole.Txn != part.Txn {
+		t.Errorf("after n-2 comes %v, after n-2.1 %v", whole.Txn, part.Txn)
+	}
 	if e, err := n.Show(t.Context(), own[1].ID.String()); err != nil || !e.Closed || !slices.Equal(e.Past, []clock.EntryID{{Lane: lane, Seq: 1}}) {
 		t.Errorf("show what was set aside: %+v, %v", e, err)
 	}
@@ -298,6 +303,19 @@ func TestLogAndShow(t *testing.T) {
 	if err != nil || len(report.Problems) > 0 {
 		t.Errorf("verify: %q, %v", report.Problems, err)
 	}
+}
+
+// firstOf returns the first change after a cursor.
+func (n *Node) firstOf(t *testing.T, cursor string) Change {
+	t.Helper()
+	for c, err := range n.Changes(t.Context(), "", cursor) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	t.Fatal("no change")
+	return Change{}
 }
 
 // Rows and entries that cannot be read end a read with what is wrong.

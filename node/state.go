@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/rhizome-p2p/rhizome/clock"
 	"github.com/rhizome-p2p/rhizome/delta"
@@ -73,7 +74,7 @@ type state struct {
 	rows
 
 	// changed holds the rows of the batch in the making, nil for one that
-	// goes; byEntity lists their keys by the entity's prefix.
+	// goes; byEntity lists their keys by the entity's prefix, in order.
 	changed  map[string][]merge.Survivor
 	byEntity map[string][]string
 
@@ -231,14 +232,13 @@ func (s *state) changedUnder(prefix []byte) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	var out []string
-	for _, k := range s.byEntity[string(prefix[:n])] {
-		if len(k) >= len(prefix) && k[:len(prefix)] == string(prefix) {
-			out = append(out, k)
-		}
+	keys := s.byEntity[string(prefix[:n])]
+	from, _ := slices.BinarySearch(keys, string(prefix))
+	to := from
+	for to < len(keys) && strings.HasPrefix(keys[to], string(prefix)) {
+		to++
 	}
-	slices.Sort(out)
-	return out, nil
+	return keys[from:to], nil
 }
 
 // SetRow implements merge.State.
@@ -251,7 +251,9 @@ func (s *state) SetRow(key []byte, row []merge.Survivor) error {
 		if err != nil {
 			return err
 		}
-		s.byEntity[k[:n]] = append(s.byEntity[k[:n]], k)
+		l := s.byEntity[k[:n]]
+		at, _ := slices.BinarySearch(l, k)
+		s.byEntity[k[:n]] = slices.Insert(l, at, k)
 	}
 	s.changed[k] = row
 	if len(row) == 0 {
@@ -350,7 +352,7 @@ func (s *state) unlist(key string) {
 		return // SetRow has parsed it
 	}
 	l := s.byEntity[key[:n]]
-	if i := slices.Index(l, key); i >= 0 {
+	if i, ok := slices.BinarySearch(l, key); ok {
 		s.byEntity[key[:n]] = slices.Delete(l, i, i+1)
 	}
 }
