@@ -14,11 +14,15 @@ MIN_COVER := 90
 FUZZTIME ?= 20s
 BENCH ?= .
 
-.PHONY: build test race vet lint tools fmt fuzz bench cover tidy generate check tour fleet
+.PHONY: build build32 test race vet lint tools fmt fuzz bench cover tidy generate check tour fleet
 
 build:
 	$(GO) build ./...
 	$(GO) build -o rhizome ./cmd/rhizome
+
+# The core knows no word size: what compiles only on 64 bits hides an overflow.
+build32:
+	GOARCH=386 CGO_ENABLED=0 $(GO) build $(CORE:%=./%) ./digest ./storage
 
 test:
 	$(GO) test ./...
