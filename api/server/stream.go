@@ -149,8 +149,9 @@ func (s *Server) followLog(w http.ResponseWriter, r *http.Request) error {
 		ctx, cancel := context.WithCancel(ctx)
 		wake, ended := make(chan struct{}, 1), make(chan error, 1)
 		defer func() { cancel(); <-ended }()
+		now := s.node.Cursor() // taken before the log is read: what comes after wakes
 		go func() {
-			ended <- s.wakeOnChange(ctx, s.node.Cursor(), wake)
+			ended <- s.wakeOnChange(ctx, now, wake)
 			close(ended)
 		}()
 		tick := time.NewTicker(s.heartbeat) // entries without changes wake nobody
