@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/rhizome-p2p/rhizome/clock"
@@ -49,8 +50,7 @@ func (t *txnWriter) undo(dots []clock.Dot, rec *Receipt) error {
 // undoDelta undoes one delta. ok is false where its key changed since.
 func (t *txnWriter) undoDelta(at located, d *delta.Delta, dot clock.Dot, within func(clock.Dot) bool) (ok bool, err error) {
 	if d.Verb == delta.Inc {
-		inc, _ := d.Value.Inc()
-		return true, t.inc(d.Entity, d.Path, -inc.Amount)
+		return t.undoInc(at, d)
 	}
 	prior, err := t.r.overwritten(at, d, dot, within)
 	if err != nil {
@@ -76,34 +76,77 @@ func (t *txnWriter) undoDelta(at located, d *delta.Delta, dot clock.Dot, within 
 	if err := t.put(merge.PlanNegate(d.Entity, d.Path, tag, []clock.Dot{dot})); err != nil {
 		return false, err
 	}
-	for i := range prior {
-		if err := t.put(prior[i]); err != nil {
-			return false, err
-		}
-	}
-	return true, nil
+	return t.reassert(prior)
 }
 
-// restore re-asserts values where nothing stands in their way. They kill
-// nothing.
-func (t *txnWriter) restore(prior []delta.Delta) (ok bool, err error) {
-	ok = len(prior) > 0
-	clear := make([]bool, len(prior))
-	for i := range prior {
-		if clear[i], err = t.vacant(&prior[i]); err != nil {
-			return false, err
-		}
+// undoInc adds the inverse, if the lane's total still stands.
+func (t *txnWriter) undoInc(at located, d *delta.Delta) (ok bool, err error) {
+	row, err := t.r.state.Row(merge.AppendKey(nil, d.Entity, d.Path, delta.TagOf(at.entry.Lane, at.txn.Creator, d)))
+	if err != nil || len(row) == 0 {
+		return false, err // it was dropped since
 	}
-	for i := range prior {
-		if !clear[i] {
+	inc, _ := d.Value.Inc()
+	if inc.Amount == math.MinInt64 {
+		return false, fmt.Errorf("%w: %s: the inverse of %d is past int64", ErrInvalid, delta.Key(d.Entity, d.Path), inc.Amount)
+	}
+	return true, t.inc(d.Entity, d.Path, -inc.Amount)
+}
+
+// A prior is a value that was overwritten and is to stand again.
+type prior struct {
+	delta.Delta // without kills
+	creator     string
+	row         []byte
+	dots        []clock.Dot // the dead that it stands for, in the row
+}
+
+// reassert writes priors, and notes beside each that it did: a negation of the
+// dead dots, which changes nothing and tells the next undo, on every replica,
+// that they were brought back. A vote is its creator's to give: ok is false
+// where it is somebody else's.
+func (t *txnWriter) reassert(all []prior) (ok bool, err error) {
+	ok = true
+	for i := range all {
+		p := &all[i]
+		if p.Verb == delta.Vote && p.creator != t.origin.Creator {
 			ok = false
 			continue
 		}
-		if err := t.put(prior[i]); err != nil {
+		if p.Verb == delta.Inc {
+			inc, _ := p.Value.Inc()
+			err = t.inc(p.Entity, p.Path, inc.Amount)
+		} else {
+			err = t.put(p.Delta)
+		}
+		if err != nil {
+			return false, err
+		}
+		entity, path, tag, err := merge.ParseKey(p.row)
+		if err != nil {
+			return false, err
+		}
+		if err := t.put(merge.PlanNegate(entity, path, tag, p.dots)); err != nil {
 			return false, err
 		}
 	}
 	return ok, nil
+}
+
+// restore re-asserts values where nothing stands in their way. They kill
+// nothing.
+func (t *txnWriter) restore(all []prior) (ok bool, err error) {
+	var free []prior
+	for i := range all {
+		vacant, err := t.vacant(&all[i].Delta)
+		if err != nil {
+			return false, err
+		}
+		if vacant {
+			free = append(free, all[i])
+		}
+	}
+	done, err := t.reassert(free)
+	return done && len(free) == len(all) && len(all) > 0, err
 }
 
 // vacant reports whether no value stands where one is to be restored. Bags and
@@ -118,10 +161,9 @@ func (t *txnWriter) vacant(d *delta.Delta) (bool, error) {
 
 // overwritten returns, as deltas without kills, what a delta killed first and
 // nothing outside its transaction killed too.
-func (r *Replica) overwritten(at located, d *delta.Delta, dot clock.Dot, within func(clock.Dot) bool) ([]delta.Delta, error) {
-	var out []delta.Delta
+func (r *Replica) overwritten(at located, d *delta.Delta, dot clock.Dot, within func(clock.Dot) bool) ([]prior, error) {
+	var out []prior
 	own := delta.TagOf(at.entry.Lane, at.txn.Creator, d)
-	counters := map[string]int{}
 	for i := range d.Kills {
 		k := &d.Kills[i]
 		scope, exact := merge.Scope(d, own, k)
@@ -147,35 +189,30 @@ func (r *Replica) overwritten(at located, d *delta.Delta, dot clock.Dot, within 
 				return nil, err
 			}
 			if !others {
-				out = appendPrior(out, counters, row, &s)
+				p, err := priorOf(row, &s)
+				if err != nil {
+					return nil, err
+				}
+				out = append(out, p)
 			}
 		}
 	}
 	return out, nil
 }
 
-// appendPrior adds the delta that re-asserts a dead survivor. The lanes'
-// totals of a counter become one inc.
-func appendPrior(out []delta.Delta, counters map[string]int, row []byte, s *merge.Survivor) []delta.Delta {
+// priorOf returns what re-asserts a dead survivor. Of a counter it is the
+// lane's total.
+func priorOf(row []byte, s *merge.Survivor) (p prior, err error) {
 	entity, path, _, err := merge.ParseKey(row)
 	if err != nil {
-		return out // a key that parsed when it was written
+		return p, err
 	}
-	d := delta.Delta{Entity: entity, Path: path, Verb: s.Verb, Value: append(delta.Value(nil), s.Value...)}
-	if s.Verb != delta.Inc {
-		return append(out, d)
+	p = prior{creator: s.Creator, row: bytes.Clone(row), dots: []clock.Dot{s.Dot}}
+	p.Delta = delta.Delta{Entity: entity, Path: path, Verb: s.Verb, Value: append(delta.Value(nil), s.Value...)}
+	if inc, ok := s.Value.Inc(); ok && s.Verb == delta.Inc {
+		p.Value = delta.IncValue{Amount: inc.Total, Total: inc.Total}.Value()
 	}
-	inc, _ := s.Value.Inc()
-	key := delta.Key(entity, path)
-	if i, ok := counters[key]; ok {
-		sum, _ := out[i].Value.Inc()
-		inc.Total += sum.Total
-		out[i].Value = delta.IncValue{Amount: inc.Total, Total: inc.Total}.Value()
-		return out
-	}
-	counters[key] = len(out)
-	d.Value = delta.IncValue{Amount: inc.Total, Total: inc.Total}.Value()
-	return append(out, d)
+	return p, nil
 }
 
 func (v *rows) parseDead(b []byte) (killer clock.Dot, s merge.Survivor, err error) {
