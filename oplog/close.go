@@ -65,8 +65,8 @@ func (l *Log) Proof(id clock.LaneID) (*Proof, error) {
 }
 
 // ChainFrom returns the headers from an admitted entry on to the first that is
-// signed. What a closing took out may follow: the signature that vouches for the
-// last entries before it may stand there.
+// signed. What a closing took out may follow, or a branch of its proof: the
+// signature that vouches for the last entries before it may stand there.
 func (l *Log) ChainFrom(id clock.EntryID) (c Chain, err error) {
 	if !l.vector.Covers(id) {
 		return Chain{}, fmt.Errorf("chain from %v: %w", id, ErrNotFound)
@@ -87,7 +87,33 @@ func (l *Log) ChainFrom(id clock.EntryID) (c Chain, err error) {
 			break
 		}
 	}
+	if c, ok, err := l.chainOn(c); ok || err != nil {
+		return c, err
+	}
 	return Chain{}, fmt.Errorf("no signature within %d entries from %v: %w", MaxChain, id, ErrNotFound)
+}
+
+// chainOn lengthens a chain that ends right before a closing by the branch of
+// the proof that goes on from it.
+func (l *Log) chainOn(c Chain) (Chain, bool, error) {
+	if len(c.Headers) == 0 {
+		return c, false, nil
+	}
+	last := &c.Headers[len(c.Headers)-1]
+	h := delta.HashHeader(last)
+	if !l.Vouched(last.ID(), h) {
+		return c, false, nil
+	}
+	p, err := l.Proof(last.Lane)
+	if err != nil {
+		return c, false, err
+	}
+	for _, b := range []*Chain{&p.A, &p.B} {
+		if b.Headers[0].Prev == h && len(c.Headers)+len(b.Headers) <= MaxChain {
+			return Chain{Headers: append(c.Headers, b.Headers...), Sig: b.Sig}, true, nil
+		}
+	}
+	return c, false, nil
 }
 
 // branchFrom yields the entries of a lane from one on, and then those that its
