@@ -119,7 +119,7 @@ func (n *Node) connect(inv *invite) error {
 		w.book.Listen = bound // the ports that were chosen for us are asked for again
 	}
 	w.book.Own = w.host.Addrs()
-	n.SetAddrs(w.book.Own)
+	n.core.SetAddrs(w.book.Own)
 	return w.writeBook()
 }
 
@@ -196,19 +196,19 @@ func (w *network) Opened(s *p2p.Session) {
 	w.mu.Lock()
 	w.sessions[id] = s
 	w.mu.Unlock()
-	w.n.Node.Opened(id, s.Peer(), s.Addr(), s.Outbound())
+	w.n.core.Opened(id, s.Peer(), s.Addr(), s.Outbound())
 }
 
 // Received implements p2p.Handler.
 func (w *network) Received(s *p2p.Session, msg []byte) {
-	w.n.Node.Received(gossip.SessionID(s.ID()), msg)
+	w.n.core.Received(gossip.SessionID(s.ID()), msg)
 }
 
 // Closed implements p2p.Handler.
 func (w *network) Closed(s *p2p.Session, err error) {
 	id := gossip.SessionID(s.ID())
 	w.n.log.Debug("session closed", "peer", s.Peer(), "reason", err)
-	w.n.Node.Closed(id)
+	w.n.core.Closed(id)
 	w.mu.Lock()
 	delete(w.sessions, id)
 	w.mu.Unlock()
@@ -228,12 +228,12 @@ func (w *network) Validate(_, from string, data []byte) (any, p2p.Verdict) {
 // Gossiped implements p2p.Handler.
 func (w *network) Gossiped(_, _ string, decoded any) {
 	if entries, ok := decoded.([]gossip.Published); ok {
-		w.n.Published(entries)
+		w.n.core.Published(entries)
 	}
 }
 
 // Twin implements p2p.Handler.
-func (w *network) Twin(addr string) { w.n.Node.Twin(addr) }
+func (w *network) Twin(addr string) { w.n.core.Twin(addr) }
 
 // Peers returns the known peers, connected or not.
 func (n *Node) Peers(ctx context.Context) ([]PeerStatus, error) {

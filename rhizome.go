@@ -131,7 +131,7 @@ func (o *Options) validate() error {
 
 // A Node is an open repo.
 type Node struct {
-	*node.Node
+	core  *node.Node
 	opts  Options
 	log   *slog.Logger
 	repo  *repo
@@ -210,7 +210,7 @@ func (n *Node) start(inv *invite) (err error) {
 	if err != nil {
 		return fmt.Errorf("open store: %w", err)
 	}
-	if n.Node, err = n.newNode(resume); err != nil {
+	if n.core, err = n.newNode(resume); err != nil {
 		return errors.Join(err, n.store.Close())
 	}
 	go n.tellCorruption(corrupt)
@@ -219,7 +219,7 @@ func (n *Node) start(inv *invite) (err error) {
 	}
 	if err := n.connect(inv); err != nil {
 		close(n.closed)
-		n.Node.Close()
+		n.core.Close()
 		return errors.Join(err, n.store.Close())
 	}
 	return nil
@@ -230,7 +230,7 @@ func (n *Node) start(inv *invite) (err error) {
 func (n *Node) tellCorruption(corrupt <-chan error) {
 	select {
 	case err := <-corrupt:
-		n.Alarm("corruption", err.Error(), "run `rhizome verify`")
+		n.core.Alarm("corruption", err.Error(), "run `rhizome verify`")
 	case <-n.closed:
 	}
 }
@@ -274,8 +274,8 @@ func (n *Node) Close() error {
 	if n.net != nil {
 		errs = append(errs, n.net.close())
 	}
-	resume := n.Node.Close()
-	failed := n.Node.Err() != nil
+	resume := n.core.Close()
+	failed := n.core.Err() != nil
 	errs = append(errs, n.store.Close())
 	if resume != nil && !failed && errors.Join(errs...) == nil {
 		errs = append(errs, writeMarker(n.opts.Dir, resume))
@@ -310,7 +310,7 @@ func (n *Node) Invite(context.Context) (string, error) {
 // Status tells how the node stands. With fresh, every peer is asked first.
 func (n *Node) Status(ctx context.Context, fresh bool) (Status, error) {
 	s := Status{Node: n.repo.id, SpaceName: n.repo.genesis.name, Repo: n.opts.Dir, Addrs: n.Addrs(), Version: Version()}
-	if err := n.Fill(ctx, &s, fresh && n.net != nil); err != nil {
+	if err := n.core.Fill(ctx, &s, fresh && n.net != nil); err != nil {
 		return s, err
 	}
 	return s, n.addKnown(&s)

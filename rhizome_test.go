@@ -263,7 +263,7 @@ func TestForkedLane(t *testing.T) {
 		}
 	}
 	settled(t, 10*time.Second, a, third)
-	resume := a.Resumable()
+	resume := a.core.Resumable()
 	mustClose(t, a)
 	dup := copyDir(t, dir)
 

@@ -33,7 +33,7 @@ func (n *Node) Get(_ context.Context, entity string, p delta.Path) (Reading, err
 	if !found {
 		return Reading{}, fmt.Errorf("%w: %s", ErrNotFound, delta.Key(entity, p))
 	}
-	out, err := n.reading(n.db, entity, p, &r)
+	out, err := n.reading(n.db, make(map[clock.EntryID]string), entity, p, &r)
 	if err != nil {
 		return Reading{}, err
 	}
@@ -42,9 +42,8 @@ func (n *Node) Get(_ context.Context, entity string, p delta.Path) (Reading, err
 }
 
 // reading adds the provenance to a reading of the kernel.
-func (n *Node) reading(r storage.Reader, entity string, p delta.Path, in *merge.Reading) (Reading, error) {
+func (n *Node) reading(r storage.Reader, cids map[clock.EntryID]string, entity string, p delta.Path, in *merge.Reading) (Reading, error) {
 	out := Reading{Entity: entity, Path: p, Value: in.Value, Conflicts: in.Conflicts, ETag: etagOf(in)}
-	cids := make(map[clock.EntryID]string)
 	for i := range in.Properties {
 		prop := &in.Properties[i]
 		for j := range prop.Survivors {
@@ -68,18 +67,24 @@ func (n *Node) reading(r storage.Reader, entity string, p delta.Path, in *merge.
 	return out, nil
 }
 
+// maxKnownCIDs bounds the CIDs that one export remembers.
+const maxKnownCIDs = 4096
+
 // cidOf returns the CID of an entry, "" where the log no longer holds it.
 func (n *Node) cidOf(r storage.Reader, id clock.EntryID, known map[clock.EntryID]string) (string, error) {
 	if c, ok := known[id]; ok {
 		return c, nil
 	}
-	rec, err := n.store.Record(r, id)
+	h, err := n.store.HashOf(r, id)
 	if err != nil && !errors.Is(err, oplog.ErrNotFound) {
 		return "", err
 	}
 	c := ""
 	if err == nil {
-		c = delta.CID(delta.HashHeader(&rec.Header)).String()
+		c = delta.CID(h).String()
+	}
+	if len(known) >= maxKnownCIDs {
+		clear(known)
 	}
 	known[id] = c
 	return c, nil
@@ -178,6 +183,7 @@ func (n *Node) Export(ctx context.Context, prefix string) iter.Seq2[Reading, err
 		defer func() { _ = snap.Close() }() // reading only: nothing is lost
 		view := n.rows
 		view.r = snap
+		cids := make(map[clock.EntryID]string)
 		for entity, err := range n.entities(ctx, snap, prefix, "") {
 			if err != nil {
 				yield(Reading{}, err)
@@ -186,7 +192,7 @@ func (n *Node) Export(ctx context.Context, prefix string) iter.Seq2[Reading, err
 			r, found, err := merge.Read(&view, entity, "")
 			var out Reading
 			if err == nil && found {
-				out, err = n.reading(snap, entity, "", &r)
+				out, err = n.reading(snap, cids, entity, "", &r)
 			}
 			if err != nil {
 				yield(Reading{}, err)

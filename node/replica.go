@@ -415,6 +415,8 @@ func (r *Replica) admitChunk(c *gossip.Chunk) (fresh int, err error) {
 			fresh++
 		case oplog.Gap:
 			return fresh, fmt.Errorf("%w: %v came before its causes", errRefused, e.ID())
+		case oplog.Closed:
+			r.log.Keep(r.batch, e)
 		}
 	}
 	return fresh, r.admitAll(freed)

@@ -269,6 +269,25 @@ func (l *Log) signedBelow(id clock.LaneID, s *laneState, at uint64) (h delta.Sig
 	return h, nil
 }
 
+// Keep sets an entry aside that a closing keeps out, where it goes on from the
+// lane's head and the proof does not vouch for that head: the signature that
+// does stands on this entry, or on one that follows. A branch that comes in bulk
+// when its lane is closed already, by two others, would else have none.
+func (l *Log) Keep(b storage.Batch, e *delta.Entry) {
+	s, head := l.lanes[e.Lane], l.vector.Head(e.Lane)
+	if s == nil || s.closed == 0 || head.Seq != s.closed-1 || l.Vouched(clock.EntryID{Lane: e.Lane, Seq: head.Seq}, head.Hash) {
+		return
+	}
+	if e.Seq == s.closed {
+		s.keptTo = head
+	}
+	if e.Seq != s.keptTo.Seq+1 || e.Prev != s.keptTo.Hash {
+		return
+	}
+	s.keptTo = clock.Head{Seq: e.Seq, Hash: e.Hash}
+	b.Set(l.entryKey(kindKept, s.number, e.Seq), appendRecord(nil, e, l.ordinal))
+}
+
 func (l *Log) noteClosed(id clock.LaneID, s *laneState, p *Proof) {
 	s.closedBy = [2]clock.Hash{p.A.Headers[0].Prev, p.B.Headers[0].Prev}
 	l.closings = l.closings.Plus(closing(id, s.closed))

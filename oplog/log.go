@@ -92,6 +92,7 @@ type laneState struct {
 	// vouch for the entry before the fork.
 	closedBy [2]clock.Hash
 	signed   delta.SignedHead // its Sig is the log's own memory
+	keptTo   clock.Head       // the last entry that Keep has set aside
 	// fresh are the entries appended since the last Flush, which no reader of
 	// the store can see yet. They end at the head.
 	fresh []freshEntry

@@ -112,6 +112,27 @@ func (s *Store) Record(r storage.Reader, id clock.EntryID) (Record, error) {
 	return s.record(r, kindEntry, id)
 }
 
+// HashOf returns the hash of an entry that is held, or ErrNotFound. Where the
+// lane's next entry is held too, that names it, and no body is hashed.
+func (s *Store) HashOf(r storage.Reader, id clock.EntryID) (clock.Hash, error) {
+	next := clock.EntryID{Lane: id.Lane, Seq: id.Seq + 1}
+	if key, ok := s.numbered(kindEntry, next); ok {
+		b, err := r.Get(key)
+		if err == nil {
+			rec, err := s.cutRecord(next, b)
+			return rec.Prev, err
+		}
+		if !errors.Is(err, storage.ErrNotFound) {
+			return clock.Hash{}, fmt.Errorf("read entry %v: %w", next, err)
+		}
+	}
+	rec, err := s.Record(r, id)
+	if err != nil {
+		return clock.Hash{}, err
+	}
+	return delta.HashHeader(&rec.Header), nil
+}
+
 // Kept returns the record of an entry that was taken out of the state when its
 // lane was closed, or ErrNotFound.
 func (s *Store) Kept(r storage.Reader, id clock.EntryID) (Record, error) {
