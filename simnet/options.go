@@ -51,6 +51,10 @@ type Options struct {
 
 	// Trace, if not nil, gets a line for every event.
 	Trace io.Writer
+
+	// Watch, if not nil, is told now and then how far the run is. Its error ends
+	// the run.
+	Watch func(at time.Duration, events uint64) error
 }
 
 func (o *Options) fill() error {

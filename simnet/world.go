@@ -182,5 +182,8 @@ func (w *World) runUntil(t time.Duration) {
 	}
 	if w.failure == nil {
 		w.now = t
+		if w.opts.Watch != nil {
+			w.failure = w.opts.Watch(w.now, w.trace.n)
+		}
 	}
 }

@@ -21,6 +21,7 @@ func TestCommands(t *testing.T) {
 		"log": "lane since follow", "show": "", "import": "", "export": "", "peers": "", "peers ls": "", "peers add": "",
 		"peers rm": "", "verify": "", "config": "", "config show": "origin", "config validate": "", "version": "",
 		"completion": "",
+		"sim":        "peers writers seed virtual faults workload trace svg until-failure",
 	}
 	root := new(app).root()
 	for _, f := range []string{"repo", "api", "output", "log-level"} {
