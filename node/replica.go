@@ -84,6 +84,8 @@ type Replica struct {
 	step  Step
 	// skewed remembers the authors whose clocks raised an alarm.
 	skewed map[delta.Author]bool
+	// doubted remembers the lanes that a dep's hash had peers asked about.
+	doubted map[clock.LaneID]bool
 	// proofs are fork proofs that this step has come upon and not yet used.
 	proofs []*oplog.Proof
 }
@@ -109,7 +111,7 @@ func OpenReplica(cfg ReplicaConfig) (*Replica, error) {
 	r := &Replica{
 		cfg: cfg, db: cfg.DB, log: log,
 		author: delta.Author(cfg.Key.Public().(ed25519.PublicKey)),
-		skewed: make(map[delta.Author]bool),
+		skewed: make(map[delta.Author]bool), doubted: make(map[clock.LaneID]bool),
 	}
 	r.state = newState(cfg.DB, log.Prefix(), log.Lanes, log.Ordinal() == 0)
 	r.fold.State = r.state
@@ -263,10 +265,28 @@ func (r *Replica) take(e *delta.Entry) error {
 	if !r.hlc.Observe(e.Time, r.now) {
 		r.skew(e)
 	}
+	r.compareDeps(e)
 	if err := r.log.Append(r.batch, e); err != nil {
 		return err
 	}
 	return r.fold.Apply(e)
+}
+
+// compareDeps looks whether an entry's author held another branch of a lane
+// than we do: a dep's hash is evidence of a fork, never a condition. Peers then
+// find where the branches part.
+func (r *Replica) compareDeps(e *delta.Entry) {
+	for i := range e.Body.Deps {
+		d := &e.Body.Deps[i]
+		head := r.log.Vector().Head(d.Lane)
+		if head.Seq != d.Seq || d.Hash == [16]byte(head.Hash[:16]) || r.doubted[d.Lane] {
+			continue
+		}
+		if _, closed := r.log.ClosedAt(d.Lane); !closed {
+			r.doubted[d.Lane] = true
+			r.machine.ProbeAll(r.now)
+		}
+	}
 }
 
 // maxSkewed bounds the authors that are remembered for a wrong clock.
