@@ -255,6 +255,8 @@ func (h *labHost) admit(e *delta.Entry) {
 		case oplog.Gap:
 			key, _ := h.log.Lanes.Key(e.Lane)
 			h.log.Pending.Add(e, key.Author, missing)
+		case oplog.Closed:
+			h.log.Keep(h.batch, e)
 		case oplog.Forked:
 			h.m.ProbeAll(h.lab.now)
 		}
