@@ -1,8 +1,8 @@
 package simnet
 
 import (
-	"errors"
 	"fmt"
+	"maps"
 
 	"github.com/rhizome-p2p/rhizome/clock"
 	"github.com/rhizome-p2p/rhizome/node"
@@ -51,47 +51,60 @@ func (w *World) check() {
 			continue
 		}
 		if err := h.check(); err != nil {
-			w.fail("%s: %v", h.name, err)
+			w.fail("host", "%s: %v", h.name, err)
 			return
 		}
-		if w.chaos.IntN(4) == 0 && len(h.out) == 0 {
-			h.old, h.oldTo = h.disk.Copy(), make(map[clock.LaneID]uint64)
-			for l, s := range h.acked {
-				h.oldTo[l] = s
-			}
+		w.trace.note(w.now, evCheck, h.at, h.mark())
+		if w.script == nil && w.chaos.IntN(4) == 0 {
+			w.backUp(h)
 		}
 	}
 	for _, inv := range w.opts.Invariants {
 		if err := inv(w); err != nil {
-			w.fail("%v", err)
+			w.fail("workload", "%v", err)
 			return
 		}
 	}
+}
+
+// backUp keeps a copy of a host's disk, for a StaleDisk to come.
+func (w *World) backUp(h *host) {
+	if len(h.out) > 0 {
+		return
+	}
+	w.tape.add(Act{At: w.now, Fault: actBackup, Host: h.name})
+	h.old, h.oldTo = h.disk.Copy(), maps.Clone(h.acked)
+}
+
+// mark returns a number for what the host holds.
+func (h *host) mark() uint64 {
+	root, state := h.r.Log().Root().Bytes(), h.r.Digest().Bytes()
+	return mark(append(root[:], state[:]...))
 }
 
 func (h *host) check() error {
 	log := h.r.Log()
 	v := log.Vector()
 	if n := log.Pending.Len(); n > maxPending*len(h.w.hosts) {
-		return fmt.Errorf("%d entries are pending", n)
+		return Broken("bounded queues", "%d entries are pending", n)
 	}
 	for l, s := range h.acked {
 		if at, closed := log.ClosedAt(l); closed && s >= at {
 			continue
 		}
 		if v.Seq(l) < s {
-			return fmt.Errorf("acknowledged write %v:%d is lost: held up to %d", l, s, v.Seq(l))
+			return Broken("acknowledged writes survive", "acknowledged write %v:%d is lost: held up to %d", l, s, v.Seq(l))
 		}
 	}
 	if h.last != nil {
 		for _, l := range h.last.Lanes() {
 			if _, closed := log.ClosedAt(l); !closed && v.Seq(l) < h.last.Seq(l) {
-				return fmt.Errorf("the vector went back in lane %v from %d to %d", l, h.last.Seq(l), v.Seq(l))
+				return Broken("the vector never goes back", "the vector went back in lane %v from %d to %d", l, h.last.Seq(l), v.Seq(l))
 			}
 		}
 	}
 	if len(log.ClosedLanes()) > 0 && !h.w.forked {
-		return errors.New("a lane is closed, and nobody forked one")
+		return Broken("no fork of its own", "a lane is closed, and nobody forked one")
 	}
 	h.last = v.Clone()
 	return nil
@@ -132,7 +145,7 @@ func (w *World) differences() string {
 func (w *World) checkEnd() {
 	for _, inv := range w.opts.AtEnd {
 		if err := inv(w); err != nil {
-			w.fail("%v", err)
+			w.fail("workload", "%v", err)
 			return
 		}
 	}

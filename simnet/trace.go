@@ -1,12 +1,15 @@
 package simnet
 
 import (
+	"bufio"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
+	"strings"
 	"time"
 )
 
@@ -23,10 +26,11 @@ const (
 	evConnect                      // a dial
 	evCheck                        // invariants are checked
 	evBroken                       // a session's end is noticed
-	lastEvent = evBroken
+	evDraw                         // chance, or a script, decides whether something happens: no event in itself
+	lastEvent = evDraw
 )
 
-var eventNames = [...]string{"", "tick", "frame", "gossip", "durable", "work", "fault", "connect", "check", "broken"}
+var eventNames = [...]string{"", "tick", "frame", "gossip", "durable", "work", "fault", "connect", "check", "broken", "draw"}
 
 func (k eventKind) String() string { return eventNames[k] }
 
@@ -75,4 +79,39 @@ func (t *tracer) flush() {
 func (t *tracer) hash() string {
 	t.flush()
 	return hex.EncodeToString(t.sum.Sum(nil))
+}
+
+// contextLines is how many events that two traces share are shown before the
+// first that they do not.
+const contextLines = 5
+
+// CompareTraces compares two traces and returns nil where they are one, else an
+// error that shows the first event that differs, with those before it.
+func CompareTraces(first, second io.Reader) error {
+	a, b := bufio.NewReader(first), bufio.NewReader(second)
+	var shared []string
+	for n := 1; ; n++ {
+		x, errX := a.ReadString('\n')
+		y, errY := b.ReadString('\n')
+		switch {
+		case errX == nil && errY == nil && x == y:
+			shared = append(shared, "  both   "+x)
+			if len(shared) > contextLines {
+				shared = shared[1:]
+			}
+			continue
+		case errX != nil && errX != io.EOF || errY != nil && errY != io.EOF:
+			return errors.Join(errX, errY)
+		case x == y:
+			return nil
+		}
+		if errX != nil {
+			x = "(end)"
+		}
+		if errY != nil {
+			y = "(end)"
+		}
+		return fmt.Errorf("event %d differs:\n%s  first  %s\n  second %s",
+			n, strings.Join(shared, ""), strings.TrimSpace(x), strings.TrimSpace(y))
+	}
 }
