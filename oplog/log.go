@@ -17,7 +17,7 @@
 //	'o' | ordinal (8)     ->  runs, in the order of application
 //	'p' | n               ->  fork proof of a closed lane
 //	't'                   ->  ordinal, entries, tips
-//	'x' | n | seq (8)     ->  entry that a closing took out of the state
+//	'x' | n | seq (8)     ->  entry that a closing keeps out of the state
 //
 // # Forks
 //
