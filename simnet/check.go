@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 
-	"github.com/rhizome-p2p/rhizome/clock"
 	"github.com/rhizome-p2p/rhizome/node"
 )
 

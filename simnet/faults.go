@@ -115,14 +115,38 @@ func names(faults []Fault) string {
 
 func (r Rates) sorted() []Fault { return slices.Sorted(maps.Keys(r)) }
 
-// hits says whether a fault of messages befalls one.
-func (w *World) hits(f Fault) bool {
-	rate := w.rates[f]
-	if w.healed || rate == 0 || w.net.Float64() >= rate {
-		return false
+// hits says whether a fault of messages befalls one on its way, and how.
+func (w *World) hits(f Fault, from, to *host) (Act, bool) {
+	if w.healed {
+		return Act{}, false
+	}
+	var a Act
+	if w.script != nil {
+		var ok bool
+		if a, ok = w.script.hit(w.now, f, from.name, to.name); !ok {
+			return a, false
+		}
+	} else {
+		rate := w.rates[f]
+		nth := w.tape.nth(w.now, f, from.name, to.name)
+		if rate == 0 || w.luck.Float64() >= rate {
+			return Act{}, false
+		}
+		a = Act{At: w.now, Fault: f, Host: from.name, To: to.name, Nth: nth}
+		switch f {
+		case Reorder:
+			a.For = time.Duration(w.luck.Int64N(int64(2 * time.Second)))
+		case Duplicate:
+			a.For = time.Duration(w.luck.Int64N(int64(time.Second)))
+		case Replay:
+			a.For = 10*time.Second + time.Duration(w.luck.Int64N(int64(50*time.Second)))
+		case Corrupt, Truncate:
+			a.By = w.luck.Int64N(1 << 16)
+		}
 	}
 	w.fired[f]++
-	return true
+	w.tape.add(a)
+	return a, true
 }
 
 // scheduleFaults draws when the faults that befall hosts happen.
@@ -148,7 +172,7 @@ func (w *World) nextFault(f Fault, perMinute float64) {
 	if w.now+wait >= w.healAt() {
 		return
 	}
-	w.after(wait, evFault, -1, func() {
+	w.after(wait, evDraw, -1, func() {
 		w.strike(f)
 		w.nextFault(f, perMinute)
 	})
@@ -157,10 +181,22 @@ func (w *World) nextFault(f Fault, perMinute float64) {
 // strike makes a fault befall a host drawn at random.
 func (w *World) strike(f Fault) {
 	h := w.hosts[w.chaos.IntN(len(w.hosts))]
-	if w.befall(f, h) {
-		w.fired[f]++
-		w.trace.say(w.now, "fault %s at %s", f, h.name)
+	if a, ok := w.drawAct(f, h); ok {
+		w.perform(h, a)
 	}
+}
+
+// perform makes a fault befall a host, if it can.
+func (w *World) perform(h *host, a Act) {
+	if !w.befall(h, a) {
+		return
+	}
+	if a.Fault != DiskFull { // counted when a write fails
+		w.fired[a.Fault]++
+	}
+	w.happen(evFault, h.at)
+	w.trace.say(w.now, "fault %s at %s", a.Fault, h.name)
+	w.tape.add(a)
 }
 
 // span draws a duration between two.
@@ -168,91 +204,117 @@ func (w *World) span(lo, hi time.Duration) time.Duration {
 	return lo + time.Duration(w.chaos.Int64N(int64(hi-lo)))
 }
 
-func (w *World) befall(f Fault, h *host) bool {
+// drawAct draws how a fault befalls a host; false where it cannot now.
+func (w *World) drawAct(f Fault, h *host) (Act, bool) {
+	a := Act{At: w.now, Fault: f, Host: h.name}
 	switch f {
-	case Break:
-		return w.breakOne(h)
-	case SlowLink:
-		return w.slowOne(h)
+	case Break, SlowLink:
+		if len(h.sessions) == 0 {
+			return a, false
+		}
+		a.To = h.sessions[w.chaos.IntN(len(h.sessions))].other().host.name
+		if f == SlowLink {
+			a.For = w.span(2*time.Second, 30*time.Second)
+		}
 	case Partition:
-		return w.partition()
+		for _, x := range w.hosts {
+			if w.chaos.IntN(2) == 0 {
+				a.Side = append(a.Side, x.name)
+			}
+		}
+		a.For = w.span(2*time.Second, 40*time.Second)
 	case OneWay:
-		return w.oneWay(h)
-	case Flap:
-		return w.flap(h)
+		a.To = w.hosts[w.chaos.IntN(len(w.hosts))].name
+		a.For = w.span(time.Second, 20*time.Second)
+		return a, a.To != h.name
 	case SlowDisk:
-		h.slowDisk = w.now + w.span(time.Second, 20*time.Second)
+		a.For = w.span(time.Second, 20*time.Second)
+	case Pause:
+		a.For = w.span(time.Second, 15*time.Second)
+	case Skew:
+		a.For = w.span(0, 8*time.Minute) - 4*time.Minute
+	case ClockJump:
+		a.For = w.span(0, 6*time.Hour) - 3*time.Hour
+	case Drift:
+		a.By = w.chaos.Int64N(20_000) - 10_000
+	case Freeze:
+		a.For = w.span(time.Second, time.Minute)
+	case Away:
+		a.For = w.span(10*time.Second, 40*time.Second)
+	case TornCrash:
+		a.By = w.chaos.Int64N(int64(len(h.out)) + 1)
+		a.For = w.downtime()
+	case Crash, CleanStop, DiskFull, StaleDisk:
+		a.For = w.downtime()
+	case Clone, Equivocate:
+		a.To = fmt.Sprintf("%s'%d", h.name, len(w.hosts))
+	}
+	return a, true
+}
+
+// downtime draws how long a process that ended stays away.
+func (w *World) downtime() time.Duration { return w.span(100*time.Millisecond, 20*time.Second) }
+
+func (w *World) befall(h *host, a Act) bool {
+	other := w.host(a.To)
+	switch a.Fault {
+	case Break, SlowLink:
+		if other == nil || h.linkTo(other) == nil {
+			return false
+		}
+		if l := h.linkTo(other); a.Fault == Break {
+			w.sever(l)
+		} else {
+			l.slowUntil = w.now + a.For
+		}
+	case Partition:
+		w.partition(a)
+	case OneWay:
+		if other == nil || other == h {
+			return false
+		}
+		w.addCut(&cut{oneWay: true, between: func(a, b *host) bool { return a == h && b == other }}, a.For)
+	case Flap:
+		w.flap(h)
+	case SlowDisk:
+		h.slowDisk = w.now + a.For
 		return h.up()
 	case Pause:
-		h.pausedUntil = w.now + w.span(time.Second, 15*time.Second)
+		h.pausedUntil = w.now + a.For
 		return h.up()
-	case Skew, ClockJump, Drift, Freeze:
-		return w.bendClock(f, h)
-	case Crash, TornCrash, CleanStop, DiskFull, Away, StaleDisk:
-		return w.takeDown(f, h)
+	case Skew:
+		h.skew = a.For
+	case ClockJump:
+		h.skew += a.For
+	case Drift:
+		h.drift = float64(a.By) / 1e6
+	case Freeze:
+		h.frozenAt, h.frozenUntil = h.wall(), w.now+a.For
+	case Crash, TornCrash, CleanStop, DiskFull, StaleDisk, Away:
+		return w.takeDown(h, a)
 	case Clone, Equivocate:
-		return w.clone(f, h)
-	}
-	return false
-}
-
-func (w *World) breakOne(h *host) bool {
-	if len(h.sessions) == 0 {
+		return w.clone(h, a)
+	default:
 		return false
 	}
-	w.sever(h.sessions[w.chaos.IntN(len(h.sessions))].link)
 	return true
 }
 
-func (w *World) slowOne(h *host) bool {
-	if len(h.sessions) == 0 {
-		return false
-	}
-	l := h.sessions[w.chaos.IntN(len(h.sessions))].link
-	l.slowUntil = w.now + w.span(2*time.Second, 30*time.Second)
-	return true
-}
-
-// partition cuts the hosts into two groups for a while.
-func (w *World) partition() bool {
+// partition cuts the hosts into two groups for a while. A copy made later is on
+// the side of nobody in particular.
+func (w *World) partition(a Act) {
 	side := make([]bool, len(w.hosts))
-	for i := range side {
-		side[i] = w.chaos.IntN(2) == 0
+	for i, h := range w.hosts {
+		side[i] = slices.Contains(a.Side, h.name)
 	}
-	c := &cut{between: func(a, b *host) bool { return side[a.at%len(side)] != side[b.at%len(side)] }}
-	w.addCut(c, w.span(2*time.Second, 40*time.Second))
-	return true
-}
-
-func (w *World) oneWay(h *host) bool {
-	other := w.hosts[w.chaos.IntN(len(w.hosts))]
-	if other == h {
-		return false
-	}
-	w.addCut(&cut{oneWay: true, between: func(a, b *host) bool { return a == h && b == other }}, w.span(time.Second, 20*time.Second))
-	return true
+	w.addCut(&cut{between: func(a, b *host) bool { return side[a.at%len(side)] != side[b.at%len(side)] }}, a.For)
 }
 
 // flap cuts a host off several times in a row.
-func (w *World) flap(h *host) bool {
+func (w *World) flap(h *host) {
 	for i := range 5 {
 		w.after(time.Duration(i)*2*time.Second, evFault, h.at, func() {
 			w.addCut(&cut{between: func(a, b *host) bool { return (a == h) != (b == h) }}, time.Second)
 		})
 	}
-	return true
-}
-
-func (w *World) bendClock(f Fault, h *host) bool {
-	switch f {
-	case Skew:
-		h.skew = w.span(0, 8*time.Minute) - 4*time.Minute
-	case ClockJump:
-		h.skew += w.span(0, 6*time.Hour) - 3*time.Hour
-	case Drift:
-		h.drift = (w.chaos.Float64() - 0.5) / 50
-	case Freeze:
-		h.frozenAt, h.frozenUntil = h.wall(), w.now+w.span(time.Second, time.Minute)
-	}
-	return true
 }

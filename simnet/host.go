@@ -49,6 +49,8 @@ type host struct {
 	old   *storage.Memory         // an old copy of the disk
 	oldTo map[clock.LaneID]uint64 // acked at that copy
 	down  bool                    // by a fault, to be brought back
+	// fullFor is how long the process stays away once its full disk ended it.
+	fullFor time.Duration
 }
 
 func (h *host) up() bool { return h.r != nil }
@@ -90,7 +92,7 @@ func (h *host) start(resume *node.Resume) {
 		Spread: fork(h.rnd.Uint64(), 1), Resume: resume, Node: h.node, Instance: instance,
 	})
 	if err != nil {
-		w.fail("%s does not open again: %v", h.name, err)
+		w.fail("opens again", "%s does not open again: %v", h.name, err)
 		return
 	}
 	r.Machine().SetAddrs([]string{"/sim/" + h.name})
@@ -136,7 +138,7 @@ func (h *host) did(s node.Step, err error) {
 			h.w.diskFailed(h)
 			return
 		}
-		h.w.fail("%s: %v", h.name, err)
+		h.w.fail("runs on", "%s: %v", h.name, err)
 		return
 	}
 	if s.Commit == nil && len(h.out) == 0 && !h.syncing {
@@ -173,7 +175,7 @@ func (h *host) sync() {
 		for i := n - 1; i >= 0; i-- {
 			if steps[i].Commit != nil {
 				if err := steps[i].Commit.Wait(); err != nil {
-					h.w.fail("%s: sync: %v", h.name, err)
+					h.w.fail("syncs", "%s: sync: %v", h.name, err)
 				}
 				break // it stands for all before it
 			}
@@ -215,7 +217,7 @@ func (h *host) perform(s *node.Step) {
 		case gossip.Drop:
 			if x := h.end(e.Session); x != nil {
 				if e.Penalize {
-					w.fail("%s drops %s for a breach of protocol: %v", h.name, x.other().host.name, e.Reason)
+					w.fail("speaks the protocol", "%s drops %s for a breach of protocol: %v", h.name, x.other().host.name, e.Reason)
 				}
 				w.sever(x.link)
 			}
@@ -232,7 +234,7 @@ func (h *host) stop(keep int) {
 	for i := min(keep, len(h.out)) - 1; i >= 0; i-- {
 		if c := h.out[i].Commit; c != nil {
 			if err := c.Wait(); err != nil {
-				h.w.fail("%s: sync: %v", h.name, err)
+				h.w.fail("syncs", "%s: sync: %v", h.name, err)
 			}
 			break
 		}
@@ -251,13 +253,13 @@ func (h *host) stop(keep int) {
 func (w *World) diskFailed(h *host) {
 	w.fired[DiskFull]++
 	h.stop(0)
-	w.restartLater(h, nil)
+	w.restartLater(h, nil, h.fullFor)
 }
 
-func (w *World) restartLater(h *host, resume *node.Resume) {
+func (w *World) restartLater(h *host, resume *node.Resume, wait time.Duration) {
 	h.down = true
 	gen := h.gen
-	w.after(w.span(100*time.Millisecond, 20*time.Second), evFault, h.at, func() {
+	w.after(wait, evFault, h.at, func() {
 		if h.gen == gen && h.down {
 			h.start(resume)
 		}
@@ -265,25 +267,26 @@ func (w *World) restartLater(h *host, resume *node.Resume) {
 }
 
 // takeDown ends a process in one of several ways.
-func (w *World) takeDown(f Fault, h *host) bool {
+func (w *World) takeDown(h *host, a Act) bool {
 	if !h.up() {
 		return false
 	}
-	switch f {
+	switch a.Fault {
 	case Crash:
 		h.stop(0)
 	case TornCrash:
-		h.stop(w.chaos.IntN(len(h.out) + 1))
+		h.stop(int(a.By))
 	case CleanStop:
 		resume := h.r.Resumable()
 		h.stop(len(h.out))
-		w.restartLater(h, resume)
+		w.restartLater(h, resume, a.For)
 		return true
 	case DiskFull:
-		h.disk.full = true // counted when a write fails
-		return false
+		h.disk.full, h.fullFor = true, a.For
+		return true
 	case Away:
-		return w.sendAway(h)
+		w.sendAway(h, a.For)
+		return true
 	case StaleDisk:
 		if h.old == nil {
 			return false
@@ -295,7 +298,7 @@ func (w *World) takeDown(f Fault, h *host) bool {
 			h.acked[l] = s
 		}
 	}
-	w.restartLater(h, nil)
+	w.restartLater(h, nil, a.For)
 	return true
 }
 
@@ -303,29 +306,27 @@ func (w *World) takeDown(f Fault, h *host) bool {
 const months = 60 * 24 * time.Hour
 
 // sendAway cuts a host off; what it writes meanwhile is dated months ago.
-func (w *World) sendAway(h *host) bool {
-	lasts := w.span(10*time.Second, 40*time.Second)
+func (w *World) sendAway(h *host, lasts time.Duration) {
 	w.addCut(&cut{between: func(a, b *host) bool { return (a == h) != (b == h) }}, lasts)
 	before := h.skew
 	h.skew -= months
 	w.after(lasts, evFault, h.at, func() { h.skew = before })
-	return true
 }
 
 // clone starts a copy of a host beside it. A copied repo opens a lane of its
 // own, unless it goes on with the original's: then the lane forks.
-func (w *World) clone(f Fault, h *host) bool {
-	if !h.up() || len(h.out) > 0 {
+func (w *World) clone(h *host, a Act) bool {
+	if !h.up() || len(h.out) > 0 || w.host(a.To) != nil {
 		return false
 	}
 	resume := h.r.Resumable()
-	if f == Equivocate && resume == nil {
+	if a.Fault == Equivocate && resume == nil {
 		return false
 	}
-	c := w.newHost(fmt.Sprintf("%s'%d", h.name, len(w.hosts)), h.node, h.disk.Copy())
+	c := w.newHost(a.To, h.node, h.disk.Copy())
 	c.dials = slices.Clone(h.dials)
 	c.work = fork(w.opts.Seed, uint64(1000+c.at))
-	if f == Clone {
+	if a.Fault == Clone {
 		resume = nil
 	} else {
 		w.forked = true

@@ -143,7 +143,11 @@ func (w *World) send(h *host, id gossip.SessionID, message []byte) {
 		return
 	}
 	w.bytes += uint64(len(message))
-	if w.hits(Corrupt) || w.hits(Truncate) {
+	_, bad := w.hits(Corrupt, h, to.host)
+	if !bad {
+		_, bad = w.hits(Truncate, h, to.host)
+	}
+	if bad {
 		to.dead = true
 		w.after(l.latency, evBroken, to.host.at, func() { w.sever(l) })
 		return
@@ -238,32 +242,33 @@ func (w *World) spread(h *host, p *publication, from *host) {
 
 func (w *World) hop(p *publication, from, to *host, l *link) {
 	w.bytes += uint64(len(p.data))
-	if w.hits(Loss) || w.blockedUntil(from, to) > 0 {
+	if _, lost := w.hits(Loss, from, to); lost || w.blockedUntil(from, to) > 0 {
 		return
 	}
-	if w.hits(Corrupt) {
-		p = w.newPublication(w.flip(p.data))
-	} else if w.hits(Truncate) {
-		p = w.newPublication(p.data[:w.net.IntN(len(p.data))])
+	if a, ok := w.hits(Corrupt, from, to); ok {
+		p = w.newPublication(flip(p.data, a.By))
+	} else if a, ok := w.hits(Truncate, from, to); ok {
+		p = w.newPublication(p.data[:a.By%int64(len(p.data))])
 	}
 	delay := l.latency
-	if w.hits(Reorder) {
-		delay += w.netSpan(0, 2*time.Second)
+	if a, ok := w.hits(Reorder, from, to); ok {
+		delay += a.For
 	}
 	w.gossipTo(delay, p, from, to)
-	if w.hits(Duplicate) {
-		w.gossipTo(delay+w.netSpan(0, time.Second), p, from, to)
+	if a, ok := w.hits(Duplicate, from, to); ok {
+		w.gossipTo(delay+a.For, p, from, to)
 	}
-	if w.hits(Replay) {
+	if a, ok := w.hits(Replay, from, to); ok {
 		again := *p
 		again.seen = nil
-		w.gossipTo(w.netSpan(10*time.Second, time.Minute), &again, from, to)
+		w.gossipTo(a.For, &again, from, to)
 	}
 }
 
-func (w *World) flip(b []byte) []byte {
+// flip returns the bytes with one bit changed.
+func flip(b []byte, at int64) []byte {
 	b = slices.Clone(b)
-	b[w.net.IntN(len(b))] ^= 1 << w.net.IntN(8)
+	b[at/8%int64(len(b))] ^= 1 << (at % 8)
 	return b
 }
 

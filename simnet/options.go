@@ -49,6 +49,13 @@ type Options struct {
 	// means 10 s; more often costs time.
 	CheckEvery time.Duration
 
+	// Record, if not nil, becomes the schedule of what happens in the run.
+	Record *Schedule
+
+	// Replay, if not nil, is what happens: no workload acts, no fault is drawn,
+	// and the schedule's own options stand for those here that make a world.
+	Replay *Schedule
+
 	// Trace, if not nil, gets a line for every event.
 	Trace io.Writer
 
@@ -59,6 +66,13 @@ type Options struct {
 
 func (o *Options) fill() error {
 	var errs []error
+	if s := o.Replay; s != nil {
+		o.Peers, o.Seed, o.Virtual, o.Settle, o.Degree = len(s.Hosts), s.Seed, s.Virtual, s.Settle, s.Degree
+		o.CheckEvery, o.Writers, o.Faults, o.Rates = s.CheckEvery, 0, nil, nil
+		if o.Peers == 0 {
+			errs = append(errs, errors.New("simnet: the schedule names no host"))
+		}
+	}
 	for _, n := range []struct {
 		name  string
 		value int
@@ -79,7 +93,7 @@ func (o *Options) fill() error {
 	if o.Settle == 0 {
 		o.Settle = 5 * time.Minute
 	}
-	if o.Workload == nil {
+	if o.Workload == nil && o.Replay == nil {
 		errs = append(errs, errors.New("simnet: Workload is nil"))
 	}
 	if o.Writers == 0 || o.Writers > o.Peers {

@@ -79,7 +79,7 @@ func (w *World) Run() (Report, error) {
 		switch {
 		case w.failure != nil:
 		case !converged:
-			w.fail("not equal %v after healing: %s", w.opts.Settle, w.differences())
+			w.fail("convergence", "not equal %v after healing: %s", w.opts.Settle, w.differences())
 		default:
 			w.check()
 			w.checkEnd()

@@ -25,14 +25,14 @@ type Writer struct {
 
 // startWork lets a host act as long as the world does.
 func (w *World) startWork(h *host) {
-	if h.work == nil {
+	if h.work == nil || w.script != nil { // a script says who writes
 		return
 	}
 	w.act(h, time.Duration(h.work.Int64N(int64(5*time.Second))))
 }
 
 func (w *World) act(h *host, wait time.Duration) {
-	w.after(wait, evWork, h.at, func() {
+	w.after(wait, evDraw, h.at, func() {
 		if w.now >= w.healAt() {
 			return
 		}
@@ -43,12 +43,19 @@ func (w *World) act(h *host, wait time.Duration) {
 		txns, next := w.opts.Workload.Act(Writer{Host{h}, h.work, h.acts})
 		h.acts++
 		if len(txns) > 0 {
-			reqs := make([]node.Request, len(txns))
-			for i := range txns {
-				reqs[i].Ops = txns[i]
-			}
-			h.did(h.r.Write(h.millis(), reqs))
+			w.write(h, txns)
 		}
 		w.act(h, max(next, time.Millisecond))
 	})
+}
+
+// write commits transactions at a host.
+func (w *World) write(h *host, txns [][]node.Op) {
+	w.happen(evWork, h.at)
+	w.tape.add(Act{At: w.now, Fault: actWrite, Host: h.name, Txns: txns})
+	reqs := make([]node.Request, len(txns))
+	for i := range txns {
+		reqs[i].Ops = txns[i]
+	}
+	h.did(h.r.Write(h.millis(), reqs))
 }

@@ -53,7 +53,9 @@ type World struct {
 	trace *tracer
 
 	// Randomness is forked by purpose.
-	chaos, net *rand.Rand
+	chaos, net, luck *rand.Rand
+	tape             *tape   // notes what happens, nil unless it is wanted
+	script           *player // what happens, where chance does not decide
 
 	sessions gossip.SessionID
 	cuts     []*cut
@@ -76,24 +78,32 @@ func New(o Options) (*World, error) {
 	w := &World{
 		opts: o, space: sha256.Sum256(fmt.Appendf(nil, "simulated space %d", o.Seed)),
 		trace: newTracer(o.Trace), fired: make(map[Fault]int), alarms: make(map[string]int),
-		chaos: fork(o.Seed, 1), net: fork(o.Seed, 2),
+		chaos: fork(o.Seed, 1), net: fork(o.Seed, 2), luck: fork(o.Seed, 4),
 	}
 	w.rates = DrawRates(fork(o.Seed, 3), o.Faults)
 	for f, r := range o.Rates {
 		w.rates[f] = r
 	}
 	for i := range o.Peers {
-		h := w.newHost(fmt.Sprintf("h%d", i), fmt.Sprintf("h%d", i), storage.NewMemory())
-		if i < o.Writers {
+		name := o.hostName(i)
+		h := w.newHost(name, name, storage.NewMemory())
+		if i < o.Writers && o.Replay == nil {
 			h.work = fork(o.Seed, uint64(1000+i))
 		}
+	}
+	if o.Record != nil {
+		w.tape = newTape(w, o.Record)
 	}
 	w.wire()
 	for _, h := range w.hosts[:o.Peers] {
 		h.start(nil)
 		w.startWork(h)
 	}
-	w.scheduleFaults()
+	if o.Replay != nil {
+		w.play(o.Replay)
+	} else {
+		w.scheduleFaults()
+	}
 	w.scheduleChecks()
 	return w, nil
 }
@@ -122,9 +132,9 @@ func (w *World) after(d time.Duration, k eventKind, host int, do func()) {
 }
 
 // fail notes the first broken invariant; the run ends with it.
-func (w *World) fail(format string, args ...any) {
+func (w *World) fail(invariant, format string, args ...any) {
 	if w.failure == nil {
-		w.failure = fmt.Errorf("at %v: %s", w.now, fmt.Sprintf(format, args...))
+		w.failure = newFailure(w.now, invariant, format, args)
 		w.trace.say(w.now, "FAILED %v", w.failure)
 	}
 }
@@ -164,13 +174,22 @@ func (w *World) heal() {
 	}
 }
 
+// happen notes an event.
+func (w *World) happen(k eventKind, host int) {
+	w.trace.n++
+	w.trace.note(w.now, k, host, 0)
+}
+
 // step runs the next event.
 func (w *World) step() {
 	e := w.queue.pop()
 	w.now = e.at
-	w.trace.n++
-	if e.kind != evFrame && e.kind != evGossip { // those are noted with their bytes
-		w.trace.note(e.at, e.kind, e.host, 0)
+	switch e.kind {
+	case evDraw: // what happens is noted
+	case evFrame, evGossip: // noted with their bytes
+		w.trace.n++
+	default:
+		w.happen(e.kind, e.host)
 	}
 	e.do()
 }
