@@ -29,8 +29,21 @@ type Status struct {
 	ReadOnly      bool         `json:"read_only"`
 	UptimeSeconds float64      `json:"uptime_seconds"`
 	Peers         []PeerStatus `json:"peers"`
+	Sync          Sync         `json:"sync"`
 	Alarms        []Alarm      `json:"alarms"`
 	Forks         []Fork       `json:"forks"`
+}
+
+// A Sync counts what went between a node and its peers since it started:
+// messages of the sync protocol and their bytes, entries that came and messages
+// that went by gossip.
+type Sync struct {
+	MessagesIn   uint64 `json:"messages_in"`
+	MessagesOut  uint64 `json:"messages_out"`
+	BytesIn      uint64 `json:"bytes_in"`
+	BytesOut     uint64 `json:"bytes_out"`
+	PublishedIn  uint64 `json:"published_in"`
+	PublishedOut uint64 `json:"published_out"`
 }
 
 // A PeerStatus tells how one peer stands to this node.
@@ -69,7 +82,7 @@ func StatusOf(s *rhizome.Status) Status {
 		Repo: s.Repo, Addrs: append([]string{}, s.Addrs...), Converged: s.Converged, Digest: s.Digest,
 		Frontier: s.Frontier, Lanes: s.Lanes, Entries: s.Entries, Rows: s.Rows, Tips: s.Tips,
 		DiskBytes: s.DiskBytes, Pending: s.Pending, ReadOnly: s.ReadOnly, UptimeSeconds: s.Uptime.Seconds(),
-		Peers: PeersOf(s.Peers), Alarms: make([]Alarm, 0, len(s.Alarms)), Forks: make([]Fork, 0, len(s.Forks)),
+		Peers: PeersOf(s.Peers), Sync: Sync(s.Sync), Alarms: make([]Alarm, 0, len(s.Alarms)), Forks: make([]Fork, 0, len(s.Forks)),
 	}
 	for _, a := range s.Alarms {
 		out.Alarms = append(out.Alarms, Alarm{a.Kind, a.Text, a.Hint, a.Time.UTC()})

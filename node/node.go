@@ -74,10 +74,25 @@ type Node struct {
 	// milliseconds; 0 while none is.
 	waitSince atomic.Int64
 
+	traffic traffic
+
 	// mu guards what follows.
 	mu      sync.Mutex
 	changed chan struct{} // closed and replaced when visible rises
 	alarms  []Alarm
+}
+
+// traffic counts what Sync reports.
+type traffic struct {
+	messagesIn, messagesOut, bytesIn, bytesOut, publishedIn, publishedOut atomic.Uint64
+}
+
+func (t *traffic) sync() Sync {
+	return Sync{
+		MessagesIn: t.messagesIn.Load(), MessagesOut: t.messagesOut.Load(),
+		BytesIn: t.bytesIn.Load(), BytesOut: t.bytesOut.Load(),
+		PublishedIn: t.publishedIn.Load(), PublishedOut: t.publishedOut.Load(),
+	}
 }
 
 type failure struct {
@@ -221,6 +236,7 @@ func (n *Node) perform(s *Step) {
 	t := n.cfg.Transport
 	for _, p := range s.Publish {
 		if t != nil {
+			n.traffic.publishedOut.Add(1)
 			t.Publish(p)
 		}
 	}
@@ -230,6 +246,8 @@ func (n *Node) perform(s *Step) {
 			n.Alarm(e.Kind, e.Text, e.Hint)
 		case gossip.Send:
 			if t != nil {
+				n.traffic.messagesOut.Add(1)
+				n.traffic.bytesOut.Add(uint64(len(e.Message)))
 				t.Send(e.To, e.Message)
 			}
 		case gossip.Drop:
@@ -369,11 +387,14 @@ func (n *Node) Closed(id gossip.SessionID) {
 // Received takes in a message of a session. It blocks while the node is busy,
 // which is the back-pressure on that session.
 func (n *Node) Received(id gossip.SessionID, message []byte) {
+	n.traffic.messagesIn.Add(1)
+	n.traffic.bytesIn.Add(uint64(len(message)))
 	n.do(func(now int64) (Step, error) { return n.replica.Receive(now, id, message) })
 }
 
 // Published takes in verified entries that came by publication.
 func (n *Node) Published(entries []gossip.Published) {
+	n.traffic.publishedIn.Add(uint64(len(entries)))
 	n.do(func(now int64) (Step, error) { return n.replica.Published(now, entries) })
 }
 

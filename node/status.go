@@ -49,6 +49,7 @@ func (n *Node) Fill(ctx context.Context, s *Status, fresh bool) error {
 	s.Author = n.replica.author
 	s.Space = hex.EncodeToString(n.cfg.Replica.Space[:])
 	s.Alarms = n.Alarms()
+	s.Sync = n.traffic.sync()
 	s.ReadOnly = n.failed() != nil
 	s.Uptime = time.Since(n.start)
 	var err error

@@ -185,8 +185,16 @@ type Status struct {
 	ReadOnly  bool
 	Uptime    time.Duration
 	Peers     []PeerStatus
+	Sync      Sync
 	Alarms    []Alarm
 	Forks     []Fork
+}
+
+// A Sync counts what went between this node and its peers since it started.
+type Sync struct {
+	MessagesIn, MessagesOut   uint64 // of the sync protocol
+	BytesIn, BytesOut         uint64 // in those
+	PublishedIn, PublishedOut uint64 // entries that came, and messages that went, by gossip
 }
 
 // A PeerStatus tells how one peer stands to this node.

@@ -50,6 +50,9 @@ var (
 	descThere     = desc("sync_missing_there", "Entries that this node has and a peer lacks.", "peer")
 	descInSync    = desc("sync_converged", "1 if the peer had an equal vector and digest.", "peer")
 	descSeen      = desc("sync_last_seen_timestamp_seconds", "When the peer was last seen.", "peer")
+	descMessages  = desc("sync_messages_total", "Messages of the sync protocol.", "direction")
+	descBytes     = desc("sync_bytes_total", "Bytes of the sync protocol's messages.", "direction")
+	descPublished = desc("gossip_total", "Entries that came (in) and messages that went (out) by gossip.", "direction")
 	descAlarms    = desc("alarms", "Alarms raised, by kind.", "kind")
 	descForks     = desc("forks", "Lanes closed for a fork.")
 	descUptime    = desc("uptime_seconds", "How long the node has run.")
@@ -74,6 +77,13 @@ func (c *statusCollector) Collect(out chan<- prometheus.Metric) {
 		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
 	out <- prometheus.MustNewConstMetric(descEntries, prometheus.CounterValue, float64(status.Entries))
+	count := func(d *prometheus.Desc, in, sent uint64) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(in), "in")
+		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(sent), "out")
+	}
+	count(descMessages, status.Sync.MessagesIn, status.Sync.MessagesOut)
+	count(descBytes, status.Sync.BytesIn, status.Sync.BytesOut)
+	count(descPublished, status.Sync.PublishedIn, status.Sync.PublishedOut)
 	gauge(descInfo, 1, status.Node, status.Space, status.Version)
 	gauge(descRows, float64(status.Rows))
 	gauge(descLanes, float64(status.Lanes))
