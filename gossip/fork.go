@@ -62,11 +62,11 @@ func (m *Machine) probeFork(s *session, at clock.EntryID) {
 // ProbeAll compares with every peer anew, for one may hold the other branch: an
 // entry came by publication that contradicts what is held.
 func (m *Machine) ProbeAll(now int64) {
-	m.now = now
-	if m.probedAll != 0 && now-m.probedAll < probeAllMillis {
+	m.advance(now)
+	if m.probedAll != 0 && m.now-m.probedAll < probeAllMillis {
 		return
 	}
-	m.probedAll = now
+	m.probedAll = m.now
 	for _, s := range m.ordered() {
 		if s.greeted {
 			s.suspect = true
@@ -200,7 +200,7 @@ func (m *Machine) proofOf(c oplog.Chain) *oplog.Proof {
 // ProofTaken tells what became of a CloseLane: err for a proof that proves
 // nothing, changed for one that closed a lane.
 func (m *Machine) ProofTaken(now int64, from SessionID, p *oplog.Proof, changed bool, err error) {
-	m.now = now
+	m.advance(now)
 	s := m.sessions[from]
 	if err != nil {
 		if s != nil {

@@ -158,7 +158,11 @@ type Machine struct {
 
 	probedAll int64 // when ProbeAll last asked
 
-	now     int64
+	// now is the machine's own time, which never goes back, and wall what the
+	// caller's clock said last: a clock that is set back must not make what is
+	// due wait until it has caught up.
+	now, wall int64
+
 	effects []Effect
 }
 
@@ -243,6 +247,12 @@ func New(cfg Config, log *oplog.Log, r Replica) *Machine {
 	}
 }
 
+// advance moves the machine's time on as far as the caller's clock went.
+func (m *Machine) advance(wall int64) {
+	m.now += max(wall-m.wall, 0)
+	m.wall = wall
+}
+
 // Effects returns what is to be done since the last call.
 func (m *Machine) Effects() []Effect {
 	e := m.effects
@@ -276,7 +286,7 @@ func (m *Machine) SetAddrs(addrs []string) {
 
 // Opened tells that a session to a peer stands.
 func (m *Machine) Opened(now int64, id SessionID, node, addr string, outbound bool) {
-	m.now = now
+	m.advance(now)
 	s := &session{id: id, node: node, addr: addr, outbound: outbound, lastSeen: now, proofsTold: make(map[clock.LaneID]uint64)}
 	m.sessions[id] = s
 	h := hello{Protocol: Protocol, Instance: m.cfg.Instance, Addrs: m.addrs}
@@ -286,7 +296,7 @@ func (m *Machine) Opened(now int64, id SessionID, node, addr string, outbound bo
 
 // Closed tells that a session has ended.
 func (m *Machine) Closed(now int64, id SessionID) {
-	m.now = now
+	m.advance(now)
 	s := m.sessions[id]
 	if s == nil {
 		return
@@ -338,7 +348,7 @@ func (m *Machine) ordered() []*session {
 
 // Receive takes in a message. It returns what the replica is to do about it.
 func (m *Machine) Receive(now int64, id SessionID, b []byte) []Task {
-	m.now = now
+	m.advance(now)
 	s := m.sessions[id]
 	if s == nil || s.dropped {
 		return nil // a message that was on its way when the session ended
@@ -494,15 +504,15 @@ func (m *Machine) spreadAddrs(s *session) {
 
 // Tick does what is due. It is to be called a few times a second.
 func (m *Machine) Tick(now int64) {
-	m.now = now
+	m.advance(now)
 	gap := m.gapDue()
 	mine := m.log.Root()
 	for _, s := range m.ordered() {
 		if !s.greeted {
 			continue
 		}
-		idle := now-s.rootAt >= rootIdleMillis+int64(m.cfg.Rand.Uint64N(rootIdleMillis/4))
-		changed := s.rootSent != mine && now-s.rootAt >= rootSoonMillis+int64(m.cfg.Rand.Uint64N(rootSoonMillis/2))
+		idle := m.now-s.rootAt >= rootIdleMillis+int64(m.cfg.Rand.Uint64N(rootIdleMillis/4))
+		changed := s.rootSent != mine && m.now-s.rootAt >= rootSoonMillis+int64(m.cfg.Rand.Uint64N(rootSoonMillis/2))
 		if gap || idle || changed {
 			m.sendRoot(s, 0, true)
 		}
@@ -529,7 +539,7 @@ func (m *Machine) gapDue() bool {
 // Ask sends every peer a root whose answer, echoing the nonce, shows how it
 // stands now. Fresh counts the answers.
 func (m *Machine) Ask(now int64, nonce uint64) {
-	m.now = now
+	m.advance(now)
 	for _, s := range m.ordered() {
 		if s.greeted {
 			s.asked = nonce

@@ -26,6 +26,7 @@ import (
 //	settle           until all agree           tick ms=500   let time pass
 //	state            vectors                   peers a       how a sees its peers
 //	rounds n=3       deliver 3 messages a link drain         deliver all there are
+//	clock ms=-9000   set all clocks, here back
 //	ask a            ask all how they stand    quiet         forget the trace
 func TestScripts(t *testing.T) {
 	datadriven.Walk(t, "testdata/scripts", func(t *testing.T, path string) {
@@ -102,6 +103,8 @@ func (l *lab) run(cmd string, args []string) {
 		l.printf("agreed after %d ms", millis)
 	case "tick":
 		l.tick(int64(number("ms", 50)))
+	case "clock":
+		l.now += int64(number("ms", 0))
 	case "rounds":
 		for range number("n", 1) {
 			l.round()
