@@ -34,6 +34,7 @@ import (
 	"github.com/rhizome-p2p/rhizome/clock"
 	"github.com/rhizome-p2p/rhizome/delta"
 	"github.com/rhizome-p2p/rhizome/digest"
+	"github.com/rhizome-p2p/rhizome/internal/plant"
 )
 
 // A Survivor is one live delta.
@@ -252,6 +253,9 @@ func (f *Fold) sweep(scope []byte, exact bool, dies func(clock.Dot) bool, killer
 	})
 	if err != nil {
 		return err
+	}
+	if plant.Is(plant.LoseKill) && len(hits) > 1 {
+		hits = hits[:len(hits)-1]
 	}
 	for _, h := range hits {
 		if err := f.change(h.key, h.row, dies, killer, nil); err != nil {

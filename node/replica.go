@@ -33,6 +33,7 @@ import (
 	"github.com/rhizome-p2p/rhizome/delta"
 	"github.com/rhizome-p2p/rhizome/digest"
 	"github.com/rhizome-p2p/rhizome/gossip"
+	"github.com/rhizome-p2p/rhizome/internal/plant"
 	"github.com/rhizome-p2p/rhizome/merge"
 	"github.com/rhizome-p2p/rhizome/oplog"
 	"github.com/rhizome-p2p/rhizome/storage"
@@ -138,6 +139,9 @@ func OpenReplica(cfg ReplicaConfig) (*Replica, error) {
 // was then.
 func (r *Replica) resume() {
 	p := r.cfg.Resume
+	if plant.Is(plant.ReuseLane) && p == nil {
+		p = r.lastLane()
+	}
 	if p == nil || p.Key.Author != r.author {
 		return
 	}
@@ -148,6 +152,20 @@ func (r *Replica) resume() {
 	}
 	r.lane = p.Key
 	r.signer = &delta.Signer{Space: r.cfg.Space, Lane: id, Key: r.cfg.Key}
+}
+
+// lastLane returns the lane that this author wrote last, as far as the log
+// knows: nothing to go on with, after a crash.
+func (r *Replica) lastLane() (p *Resume) {
+	for n := uint32(1); ; n++ {
+		id, ok := r.log.Lanes.Lane(n)
+		if !ok {
+			return p
+		}
+		if key, _ := r.log.Lanes.Key(id); key.Author == r.author {
+			p = &Resume{Key: key, Head: r.log.Vector().Head(id)}
+		}
+	}
 }
 
 // Resumable returns what a next process needs to go on with the current lane;
@@ -212,7 +230,9 @@ func (r *Replica) apply() error {
 	if err != nil {
 		return fmt.Errorf("commit: %w", err)
 	}
-	r.step.Commit = c
+	if !plant.Is(plant.AckEarly) {
+		r.step.Commit = c
+	}
 	r.batch = r.db.NewBatch()
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/rhizome-p2p/rhizome/clock"
 	"github.com/rhizome-p2p/rhizome/delta"
+	"github.com/rhizome-p2p/rhizome/internal/plant"
 )
 
 // A Verdict is what Check says of an entry.
@@ -41,7 +42,10 @@ func (l *Log) Check(e *delta.Entry) (v Verdict, missing clock.EntryID, err error
 		}
 		return Forked, missing, nil
 	}
-	if e.Seq == head.Seq+1 && e.Prev != head.Hash {
+	if plant.Is(plant.DropPending) && l.Pending.held[e.ID()] != nil {
+		return Duplicate, missing, nil
+	}
+	if e.Seq == head.Seq+1 && e.Prev != head.Hash && !plant.Is(plant.SkipPrev) {
 		return Forked, missing, nil
 	}
 	if missing, ok := l.unmet(e); ok {
@@ -54,8 +58,11 @@ func (l *Log) Check(e *delta.Entry) (v Verdict, missing clock.EntryID, err error
 // that a closing keeps out for ever that is the last before the closing: it is
 // the one whose admission e waits for.
 func (l *Log) unmet(e *delta.Entry) (clock.EntryID, bool) {
-	if prev := (clock.EntryID{Lane: e.Lane, Seq: e.Seq - 1}); l.vector.Seq(e.Lane) < prev.Seq {
+	if prev := (clock.EntryID{Lane: e.Lane, Seq: e.Seq - 1}); l.vector.Seq(e.Lane) < prev.Seq && !plant.Is(plant.SkipGap) {
 		return prev, true
+	}
+	if plant.Is(plant.SkipDeps) {
+		return clock.EntryID{}, false
 	}
 	for i := range e.Body.Deps {
 		if id := e.Body.Deps[i].EntryID; !l.met(id) {

@@ -39,6 +39,7 @@ import (
 	"github.com/rhizome-p2p/rhizome/clock"
 	"github.com/rhizome-p2p/rhizome/delta"
 	"github.com/rhizome-p2p/rhizome/digest"
+	"github.com/rhizome-p2p/rhizome/internal/plant"
 	"github.com/rhizome-p2p/rhizome/storage"
 )
 
@@ -201,7 +202,8 @@ func (l *Log) Append(b storage.Batch, e *delta.Entry) error {
 	switch {
 	case s == nil:
 		return fmt.Errorf("append %v: the lane is unknown", e.ID())
-	case e.Seq != head.Seq+1 || e.Prev != head.Hash:
+	case e.Seq != head.Seq+1 && !plant.Is(plant.SkipGap),
+		e.Prev != head.Hash && !plant.Is(plant.SkipGap) && !plant.Is(plant.SkipPrev):
 		return fmt.Errorf("append %v: it does not follow %d, the head of its lane", e.ID(), head.Seq)
 	case s.closed > 0 && e.Seq >= s.closed:
 		return fmt.Errorf("append %v: the lane is closed from %d on", e.ID(), s.closed)

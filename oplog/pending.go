@@ -5,6 +5,7 @@ import (
 
 	"github.com/rhizome-p2p/rhizome/clock"
 	"github.com/rhizome-p2p/rhizome/delta"
+	"github.com/rhizome-p2p/rhizome/internal/plant"
 )
 
 // Pending holds entries that came before their causes. It is bounded and not
@@ -53,6 +54,9 @@ func (p *Pending) Release(id clock.EntryID) []*delta.Entry {
 	delete(p.waiting, id)
 	out := make([]*delta.Entry, 0, len(ws))
 	for _, w := range ws {
+		if plant.Is(plant.DropPending) {
+			continue
+		}
 		p.forget(w)
 		out = append(out, w.entry)
 	}

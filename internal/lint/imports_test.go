@@ -28,11 +28,11 @@ var layers = map[string]layer{
 	"digest":  {},
 	"clock":   {own: []string{"digest"}},
 	"delta":   {own: []string{"clock"}, others: []string{"github.com/ipfs/go-cid", "github.com/multiformats/go-multihash", "github.com/oasisprotocol/curve25519-voi"}},
-	"merge":   {own: []string{"digest", "clock", "delta"}},
+	"merge":   {own: []string{"digest", "clock", "delta", "internal/plant"}},
 	"storage": {tests: []string{"storage/storagetest"}},
-	"oplog":   {own: []string{"digest", "clock", "delta", "storage"}},
+	"oplog":   {own: []string{"digest", "clock", "delta", "storage", "internal/plant"}},
 	"gossip":  {own: []string{"digest", "clock", "delta", "oplog"}, others: []string{"github.com/klauspost/compress"}, tests: []string{"storage"}},
-	"node":    {own: []string{"digest", "clock", "delta", "merge", "storage", "oplog", "gossip"}},
+	"node":    {own: []string{"digest", "clock", "delta", "merge", "storage", "oplog", "gossip", "internal/plant"}},
 
 	"storage/storagetest": {own: []string{"storage"}, others: []string{"pgregory.net/rapid"}},
 	"storage/pebblestore": {own: []string{"storage"}, others: []string{"github.com/cockroachdb/pebble/v2"}, tests: []string{"storage/storagetest"}},
@@ -58,11 +58,12 @@ var layers = map[string]layer{
 	},
 	"cmd/rhizome/internal/config": {own: []string{"api", "api/server"}, others: []string{"github.com/pelletier/go-toml/v2"}},
 
-	"simnet":          {own: []string{"clock", "delta", "storage", "gossip", "node"}, tests: []string{"simnet/workload"}},
+	"simnet":          {own: []string{"clock", "delta", "storage", "gossip", "node"}, tests: []string{"simnet/workload", "internal/plant"}},
 	"simnet/workload": {own: []string{"clock", "delta", "merge", "node", "simnet"}},
 
 	"examples/fleet/ask": {},
 	"internal/lint":      {},
+	"internal/plant":     {},
 	"internal/tour":      {},
 }
 
