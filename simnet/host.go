@@ -42,13 +42,14 @@ type host struct {
 	frozenUntil           time.Duration
 	pausedUntil, slowDisk time.Duration
 
-	work  *rand.Rand // the workload's, nil on hosts that do not write
-	acts  int
-	acked map[clock.LaneID]uint64 // newest acknowledged seq of each own lane
-	last  *clock.Vector           // at the last check, nil after a start
-	old   *storage.Memory         // an old copy of the disk
-	oldTo map[clock.LaneID]uint64 // acked at that copy
-	down  bool                    // by a fault, to be brought back
+	work    *rand.Rand // the workload's, nil on hosts that do not write
+	acts    int
+	acked   map[clock.LaneID]uint64 // newest acknowledged seq of each own lane
+	applied delivery                // what was checked of the log
+	last    *clock.Vector           // at the last check, nil after a start
+	old     *storage.Memory         // an old copy of the disk
+	oldTo   map[clock.LaneID]uint64 // acked at that copy
+	down    bool                    // by a fault, to be brought back
 	// fullFor is how long the process stays away once its full disk ended it.
 	fullFor time.Duration
 }

@@ -62,6 +62,7 @@ type World struct {
 	healed   bool
 	forked   bool // some lane was made to fork
 
+	names    map[clock.EntryID]clock.Hash // of all entries that were seen
 	fired    map[Fault]int
 	alarms   map[string]int
 	bytes    uint64
@@ -77,7 +78,7 @@ func New(o Options) (*World, error) {
 	}
 	w := &World{
 		opts: o, space: sha256.Sum256(fmt.Appendf(nil, "simulated space %d", o.Seed)),
-		trace: newTracer(o.Trace), fired: make(map[Fault]int), alarms: make(map[string]int),
+		trace: newTracer(o.Trace), fired: make(map[Fault]int), names: make(map[clock.EntryID]clock.Hash), alarms: make(map[string]int),
 		chaos: fork(o.Seed, 1), net: fork(o.Seed, 2), luck: fork(o.Seed, 4),
 	}
 	w.rates = DrawRates(fork(o.Seed, 3), o.Faults)

@@ -1,0 +1,90 @@
+package simnet
+
+import (
+	"github.com/rhizome-p2p/rhizome/clock"
+	"github.com/rhizome-p2p/rhizome/delta"
+	"github.com/rhizome-p2p/rhizome/oplog"
+)
+
+// deeplyChecked is how many hosts are held to the rules of delivery entry by
+// entry: in a large world that costs more than the run, and all hosts run the
+// same code.
+const deeplyChecked = 32
+
+// A delivery follows the log of a host entry by entry, as it was applied.
+type delivery struct {
+	next   uint64       // the ordinal that was not yet looked at
+	heads  clock.Vector // of what was
+	closed int          // lanes closed by then
+}
+
+// checkDelivery holds what a host has applied since the last check to the rules
+// of causal delivery: each entry once, behind its predecessor, which it names,
+// and behind all that it depends on and kills; and no name for two entries.
+func (h *host) checkDelivery() error {
+	if h.at >= deeplyChecked {
+		return nil
+	}
+	log, d := h.r.Log(), &h.applied
+	if n := len(log.ClosedLanes()); n != d.closed { // what stood behind the fork is gone
+		*d = delivery{closed: n}
+	}
+	for r, err := range log.InOrder(log.DB(), max(d.next, 1)) {
+		if err != nil {
+			return Broken("the log can be read", "%v", err)
+		}
+		e, err := r.Entry()
+		if err != nil {
+			return Broken("the log can be read", "%v: %v", r.ID(), err)
+		}
+		if head := d.heads.Head(e.Lane); e.Seq != head.Seq+1 || e.Prev != head.Hash {
+			return Broken("a lane is a chain", "%v follows %d, or names another as its predecessor", e.ID(), head.Seq)
+		}
+		for id := range causes(e) {
+			if !d.covers(log, id) {
+				return Broken("causal delivery", "%v was applied before %v", e.ID(), id)
+			}
+		}
+		if was, ok := h.w.names[e.ID()]; ok && was != e.Hash && !h.w.forked {
+			return Broken("a name is for one entry", "two entries are %v", e.ID())
+		}
+		h.w.names[e.ID()] = e.Hash
+		d.heads.Set(e.Lane, clock.Head{Seq: e.Seq, Hash: e.Hash})
+		d.next = r.Ordinal + 1
+	}
+	if v := log.Vector(); d.heads.Root() != v.Root() {
+		return Broken("the vector is what was applied", "the log holds %v, the vector says %v", &d.heads, v)
+	}
+	return nil
+}
+
+// covers reports whether an entry was applied, or is one that a closing keeps
+// out for ever.
+func (d *delivery) covers(log *oplog.Log, id clock.EntryID) bool {
+	at, closed := log.ClosedAt(id.Lane)
+	return d.heads.Covers(id) || closed && id.Seq >= at && d.heads.Seq(id.Lane) == at-1
+}
+
+// causes yields the entries that one depends on or kills deltas of.
+func causes(e *delta.Entry) func(func(clock.EntryID) bool) {
+	return func(yield func(clock.EntryID) bool) {
+		for i := range e.Body.Deps {
+			if !yield(e.Body.Deps[i].EntryID) {
+				return
+			}
+		}
+		for i := range e.Body.Txns {
+			for j := range e.Body.Txns[i].Deltas {
+				for _, k := range e.Body.Txns[i].Deltas[j].Kills {
+					for _, dots := range [][]clock.Dot{k.Dots, k.Bounds} {
+						for _, dot := range dots {
+							if dot.Lane != e.Lane && !yield(dot.Entry()) {
+								return
+							}
+						}
+					}
+				}
+			}
+		}
+	}
+}
