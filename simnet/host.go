@@ -27,6 +27,7 @@ type host struct {
 	r    *node.Replica // nil while the process is down
 	gen  uint64        // counts processes; what older ones began is void
 	rnd  *rand.ChaCha8
+	net  *rand.Rand // how long it waits
 
 	sessions []*end
 	dials    []int // hosts that it keeps a session to
@@ -78,6 +79,7 @@ func (w *World) newHost(name, identity string, d *storage.Memory) *host {
 		disk: &disk{Memory: d}, acked: make(map[clock.LaneID]uint64),
 		rnd: rand.NewChaCha8(sha256.Sum256(fmt.Appendf(nil, "random %d %s", w.opts.Seed, name))),
 	}
+	h.net = fork(w.opts.Seed, mark([]byte("waits of "+name)))
 	w.hosts = append(w.hosts, h)
 	return h
 }
@@ -98,7 +100,7 @@ func (h *host) start(resume *node.Resume) {
 	}
 	r.Machine().SetAddrs([]string{"/sim/" + h.name})
 	h.r, h.last, h.out, h.syncing, h.down = r, nil, nil, false, false
-	w.tick(h, time.Duration(w.net.Int64N(int64(tickEvery))))
+	w.tick(h, time.Duration(h.net.Int64N(int64(tickEvery))))
 	for _, to := range h.dials {
 		w.dial(h, to)
 	}

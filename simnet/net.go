@@ -73,7 +73,7 @@ const (
 // dial connects two hosts, now or later.
 func (w *World) dial(h *host, to int) {
 	gen := h.gen
-	w.after(w.netSpan(50*time.Millisecond, time.Second), evConnect, h.at, func() {
+	w.after(h.span(50*time.Millisecond, time.Second), evConnect, h.at, func() {
 		if h.gen != gen || !h.up() {
 			return
 		}
@@ -82,7 +82,7 @@ func (w *World) dial(h *host, to int) {
 			return
 		}
 		if !peer.up() || w.blockedUntil(h, peer) > 0 || w.blockedUntil(peer, h) > 0 {
-			w.after(w.netSpan(time.Second, 5*time.Second), evConnect, h.at, func() {
+			w.after(h.span(time.Second, 5*time.Second), evConnect, h.at, func() {
 				if h.gen == gen {
 					w.dial(h, to)
 				}
@@ -93,12 +93,20 @@ func (w *World) dial(h *host, to int) {
 	})
 }
 
-func (w *World) netSpan(lo, hi time.Duration) time.Duration {
-	return lo + time.Duration(w.net.Int64N(int64(hi-lo)))
+// span draws a duration between two. Each host draws for itself, and the
+// latency between two is theirs: what befalls one host moves no other's times,
+// so that a schedule from which acts are taken still means the same.
+func (h *host) span(lo, hi time.Duration) time.Duration {
+	return lo + time.Duration(h.net.Int64N(int64(hi-lo)))
+}
+
+func (w *World) latency(a, b *host) time.Duration {
+	r := fork(w.opts.Seed, mark([]byte(a.name+" to "+b.name)))
+	return leastLatency + time.Duration(r.Int64N(int64(mostLatency-leastLatency)))
 }
 
 func (w *World) connect(a, b *host) {
-	l := &link{open: true, latency: w.netSpan(leastLatency, mostLatency)}
+	l := &link{open: true, latency: w.latency(a, b)}
 	for side, h := range []*host{a, b} {
 		w.sessions++
 		e := &end{link: l, side: side, host: h, gen: h.gen, id: w.sessions}
@@ -154,7 +162,7 @@ func (w *World) send(h *host, id gossip.SessionID, message []byte) {
 	}
 	at := w.now + l.latency
 	if l.slowUntil > w.now {
-		at += w.netSpan(time.Second, 3*time.Second)
+		at += h.span(time.Second, 3*time.Second)
 	}
 	if until := w.blockedUntil(h, to.host); until > 0 {
 		if until-w.now > giveUp {

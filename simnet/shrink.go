@@ -1,6 +1,7 @@
 package simnet
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -46,12 +47,10 @@ func (x *Shrinker) Shrink(s *Schedule) (*Schedule, *Failure, error) {
 		before := s.size()
 		s = x.pass(s)
 		x.log("%d hosts, %d acts, %v: %d runs left", len(s.Hosts), len(s.Acts), s.Virtual, x.left)
-		if s.size() == before || x.left <= 0 {
-			break
+		if s.size() >= before || x.left <= 0 {
+			return s, x.run(s), nil
 		}
 	}
-	s = x.round(s)
-	return s, x.run(s), nil
 }
 
 func (x *Shrinker) log(format string, args ...any) {
@@ -62,7 +61,7 @@ func (x *Shrinker) log(format string, args ...any) {
 
 // size counts what can be taken away.
 func (s *Schedule) size() (n int) {
-	n = len(s.Hosts) + int(s.Virtual/time.Millisecond)
+	n = len(s.Hosts) + int(s.Virtual/time.Second)
 	for i := range s.Acts {
 		n++
 		for _, txn := range s.Acts[i].Txns {
@@ -103,10 +102,13 @@ func (x *Shrinker) fails(s *Schedule) bool {
 func (x *Shrinker) pass(s *Schedule) *Schedule {
 	s = x.shorten(s)
 	s = x.kinds(s)
-	s = with(s, func(c *Schedule) { c.Acts = ddmin(s.Acts, func(a []Act) bool { return x.fails(with(s, func(c *Schedule) { c.Acts = a })) }) })
+	s = with(s, func(c *Schedule) {
+		c.Acts = ddmin(s.Acts, func(a []Act) bool { return x.fails(with(s, func(c *Schedule) { c.Acts = a })) })
+	})
 	s = x.hosts(s)
 	s = x.shorten(s)
-	return x.operations(s)
+	s = x.operations(s)
+	return x.round(x.plain(s))
 }
 
 // with returns a changed copy.
@@ -220,20 +222,38 @@ func (x *Shrinker) operations(s *Schedule) *Schedule {
 	return s
 }
 
-// round makes the times of the acts easier to read, where they do not matter
-// so much.
+// plain makes writes that could be any write one that says nothing.
+func (x *Shrinker) plain(s *Schedule) *Schedule {
+	plainest := [][]node.Op{{{Kind: node.OpPut, Entity: "k", Value: int64(1)}}}
+	for i := range s.Acts {
+		if s.Acts[i].Fault != actWrite {
+			continue
+		}
+		s = x.prefer(s, func(c *Schedule) { c.Acts[i].Txns = plainest })
+	}
+	return s
+}
+
+// round makes times easier to read, where they do not matter so much.
 func (x *Shrinker) round(s *Schedule) *Schedule {
 	for _, unit := range []time.Duration{time.Second, 100 * time.Millisecond, time.Millisecond} {
+		s = x.prefer(s, func(c *Schedule) { c.Virtual = (s.Virtual + unit - 1) / unit * unit })
 		for i := range s.Acts {
-			c := with(s, func(c *Schedule) {
-				c.Acts = slices.Clone(s.Acts)
+			s = x.prefer(s, func(c *Schedule) {
 				a := &c.Acts[i]
-				a.At, a.For, a.Nth = a.At.Round(unit), a.For.Round(unit), 0
+				a.At, a.For, a.Nth = min(a.At.Round(unit), s.Virtual-time.Millisecond), a.For.Round(unit), 0
+				slices.SortStableFunc(c.Acts, func(a, b Act) int { return cmp.Compare(a.At, b.At) })
 			})
-			if c.Acts[i].String() != s.Acts[i].String() && x.fails(c) {
-				s = c
-			}
 		}
+	}
+	return s
+}
+
+// prefer changes a schedule where it then still breaks the invariant.
+func (x *Shrinker) prefer(s *Schedule, change func(*Schedule)) *Schedule {
+	c := with(s, func(c *Schedule) { c.Acts = slices.Clone(s.Acts); change(c) })
+	if c.String() != s.String() && x.fails(c) {
+		return c
 	}
 	return s
 }

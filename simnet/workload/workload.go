@@ -104,38 +104,3 @@ func (Quiet) Act(w simnet.Writer) ([][]node.Op, time.Duration) {
 	txns, _ := Puts{}.Act(w)
 	return txns, time.Minute
 }
-
-// Oracle compares the state of each host with that which the kernel alone makes
-// of the host's log, entry by entry. A fork leaves kills that no log holds any
-// more, and so a world with one is passed over.
-func Oracle(w *simnet.World) error {
-	if w.Forked() {
-		return nil
-	}
-	for _, h := range w.Hosts() {
-		r := h.Replica()
-		if r == nil {
-			continue
-		}
-		fold := merge.Fold{State: new(merge.MemState)}
-		for rec, err := range r.Log().InOrder(r.Log().DB(), 0) {
-			if err != nil {
-				return fmt.Errorf("oracle: %s: %w", h.Name(), err)
-			}
-			rec.Raw = append([]byte(nil), rec.Raw...)
-			e, err := rec.Entry()
-			if err == nil {
-				err = fold.Apply(e)
-			}
-			if err != nil {
-				return fmt.Errorf("oracle: %s: %w", h.Name(), err)
-			}
-		}
-		if fold.Tally.Digest != r.Digest() || fold.Tally.Rows != r.Survivors() {
-			return fmt.Errorf("the state of %s is not what its log says: %d survivors with digest %v, want %d with %v",
-				h.Name(), r.Survivors(), r.Digest(), fold.Tally.Rows, fold.Tally.Digest)
-		}
-		return nil // all hosts have one digest at the end
-	}
-	return nil
-}
