@@ -273,11 +273,9 @@ func DocumentOf(r *rhizome.Reading) Document {
 // lossy read hides, or shows together with something below it, stays as it
 // reads.
 func (d *Document) special(p Path, at, all []rhizome.Survivor) {
-	var shown []rhizome.Survivor
 	verb := delta.Assign
 	for i := range at {
 		if at[i].Shown {
-			shown = append(shown, at[i])
 			verb = at[i].Verb
 		}
 	}

@@ -178,7 +178,7 @@ func TestHLCEnds(t *testing.T) {
 	if want := time.Date(2026, 1, 2, 3, 4, 5, 6e6, time.UTC); !TimestampAt(want.UnixMilli()).Time().Equal(want) {
 		t.Errorf("Time() = %v", TimestampAt(want.UnixMilli()).Time())
 	}
-	if c := (Timestamp(0x1234_5678)); c.Counter() != 0x5678 || c.Millis() != 0x1234 {
+	if c := Timestamp(0x1234_5678); c.Counter() != 0x5678 || c.Millis() != 0x1234 {
 		t.Error("parts of a timestamp")
 	}
 	if !slices.IsSorted([]Timestamp{TimestampAt(1), TimestampAt(1) + 1, TimestampAt(2)}) {

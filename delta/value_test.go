@@ -241,11 +241,20 @@ func TestKinds(t *testing.T) {
 		kind Kind
 		name string
 	}{
-		{nil, KindInvalid, "invalid"}, {Value{0xf7}, KindInvalid, "invalid"}, {Value{0xc1}, KindInvalid, "invalid"},
-		{Null, KindNull, "null"}, {Bool(true), KindBool, "bool"}, {Bool(false), KindBool, "bool"},
-		{Int(-5), KindInt, "int"}, {half, KindFloat, "float"}, {String("s"), KindString, "string"},
-		{Bytes(nil), KindBytes, "bytes"}, {Ref("e"), KindRef, "ref"}, {inc.Value(), KindArray, "array"},
-		{obj, KindObject, "object"}, {Value(refHead), KindObject, "object"},
+		{nil, KindInvalid, "invalid"},
+		{Value{0xf7}, KindInvalid, "invalid"},
+		{Value{0xc1}, KindInvalid, "invalid"},
+		{Null, KindNull, "null"},
+		{Bool(true), KindBool, "bool"},
+		{Bool(false), KindBool, "bool"},
+		{Int(-5), KindInt, "int"},
+		{half, KindFloat, "float"},
+		{String("s"), KindString, "string"},
+		{Bytes(nil), KindBytes, "bytes"},
+		{Ref("e"), KindRef, "ref"},
+		{inc.Value(), KindArray, "array"},
+		{obj, KindObject, "object"},
+		{Value(refHead), KindObject, "object"},
 	} {
 		if c.v.Kind() != c.kind || c.v.Kind().String() != c.name {
 			t.Errorf("%x is %v, want %v", c.v, c.v.Kind(), c.kind)

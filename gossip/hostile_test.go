@@ -261,7 +261,8 @@ func TestBadChunks(t *testing.T) {
 		}, false},
 		{"an entry before what it kills", func(s *stage, o *labHost, e []*delta.Entry) []byte {
 			d := delta.Delta{Entity: "e", Verb: delta.Assign, Value: delta.Null, Kills: []delta.Kill{{
-				Scope: delta.ScopePrefix, Bounds: []clock.Dot{{Lane: clock.LaneID{1}, Seq: 4}}}}}
+				Scope: delta.ScopePrefix, Bounds: []clock.Dot{{Lane: clock.LaneID{1}, Seq: 4}},
+			}}}
 			body := delta.Body{Txns: []delta.Txn{{Deltas: []delta.Delta{d}}}}
 			next, err := o.signer.Build(clock.Head{Seq: e[2].Seq, Hash: e[2].Hash}, e[2].Time, body)
 			s.must(err)
@@ -402,7 +403,8 @@ func TestStrayMessages(t *testing.T) {
 		(&joinHave{Root: digest.Of([]byte("bogus")), Count: 4, Buckets: []Bucket{{}}, Answer: true}).append(),
 		// At an equal root, but without a closed lane that could explain it.
 		(&joinHave{Root: before, Count: 1, Buckets: []Bucket{{}}, Answer: true}).append(),
-		{byte(kindTwin)}, {byte(kindNeedFull)},
+		{byte(kindTwin)},
+		{byte(kindNeedFull)},
 	} {
 		if drops := s.says(b); len(drops) > 0 {
 			t.Errorf("%s: %v", MessageName(b), drops)
@@ -462,7 +464,11 @@ func messages(s *stage) [][]byte {
 		(&hello{Protocol: Protocol, Addrs: []string{"@x"}}).append(),
 		(&root{Root: digest.Of([]byte("x")), Nonce: 3, Ask: true}).append(),
 		(&have{First: true, Last: true, Heads: []clock.LaneHead{{Lane: id.Lane, Head: clock.Head{Seq: 2, Hash: clock.Hash{1}}}}}).append(),
-		{byte(kindNeedFull)}, {byte(kindPull), 1}, {byte(kindEnd), 1}, {byte(kindCredit), 1}, {byte(kindTwin)},
+		{byte(kindNeedFull)},
+		{byte(kindPull), 1},
+		{byte(kindEnd), 1},
+		{byte(kindCredit), 1},
+		{byte(kindTwin)},
 		s.chunk(chunkOf(o.lane, entries)),
 		appendIDMessage(kindHashAsk, id), appendIDMessage(kindChainAsk, id),
 		(&hash{ID: id, Held: true}).append(), (&chain{ID: id, Chain: own}).append(),

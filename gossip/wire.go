@@ -39,8 +39,10 @@ const (
 	lastKind     = kindJoinHave
 )
 
-var kindNames = [...]string{"", "hello", "root", "have", "need-full", "pull", "chunk", "end", "credit",
-	"hash?", "hash", "chain?", "chain", "proof", "addrs", "twin", "join", "join-have"}
+var kindNames = [...]string{
+	"", "hello", "root", "have", "need-full", "pull", "chunk", "end", "credit",
+	"hash?", "hash", "chain?", "chain", "proof", "addrs", "twin", "join", "join-have",
+}
 
 // String returns the message's name as scripts print it.
 func (k kind) String() string {

@@ -15,12 +15,18 @@ func TestKillOfAnotherRow(t *testing.T) {
 	for name, k := range map[string]delta.Delta{
 		"row": PlanNegate("e", "/x", "", nil),
 		"tag": PlanNegate("e", "/x", bag("other"), nil),
-		"path": {Entity: "e", Path: "/x/y", Verb: delta.Drop, Value: delta.Null,
-			Kills: []delta.Kill{{Scope: delta.ScopePath, Path: ""}}},
-		"prefix": {Entity: "e", Path: "/x/y", Verb: delta.Drop, Value: delta.Null,
-			Kills: []delta.Kill{{Scope: delta.ScopePrefix}}},
-		"entity": {Entity: "f", Path: "", Verb: delta.Drop, Value: delta.Null,
-			Kills: []delta.Kill{{Scope: delta.ScopePrefix}}},
+		"path": {
+			Entity: "e", Path: "/x/y", Verb: delta.Drop, Value: delta.Null,
+			Kills: []delta.Kill{{Scope: delta.ScopePath, Path: ""}},
+		},
+		"prefix": {
+			Entity: "e", Path: "/x/y", Verb: delta.Drop, Value: delta.Null,
+			Kills: []delta.Kill{{Scope: delta.ScopePrefix}},
+		},
+		"entity": {
+			Entity: "f", Path: "", Verb: delta.Drop, Value: delta.Null,
+			Kills: []delta.Kill{{Scope: delta.ScopePrefix}},
+		},
 	} {
 		ann := newPen("ann")
 		ann.add("e", "/x", "mine")

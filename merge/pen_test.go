@@ -2,7 +2,6 @@ package merge
 
 import (
 	"bytes"
-	"fmt"
 	"maps"
 	"testing"
 
@@ -138,5 +137,3 @@ func greater(a, b *pen) digest.Sum {
 	}
 	return b.fold.Tally.Digest
 }
-
-func (r *Reading) conflicts() string { return fmt.Sprintf("%q", r.Conflicts) }

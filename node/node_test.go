@@ -139,6 +139,7 @@ func (r *recorder) note(f func()) {
 func (r *recorder) Send(to gossip.SessionID, m []byte) {
 	r.note(func() { r.sent[to] = append(r.sent[to], gossip.MessageName(m)) })
 }
+
 func (r *recorder) Drop(_ gossip.SessionID, reason error, _ bool) {
 	r.note(func() { r.dropped = append(r.dropped, reason) })
 }

@@ -23,7 +23,8 @@ func (w *world) randomOp(h *host) Op {
 		Path:   []delta.Path{"", "/a", "/a/b", "/a/b/c", "/d", "/n"}[w.rng.IntN(6)],
 	}
 	values := []any{
-		int64(w.rng.IntN(4)), "text", nil, true, 1.5, []any{int64(1), "x"},
+		int64(w.rng.IntN(4)), "text", nil, true, 1.5,
+		[]any{int64(1), "x"},
 		map[string]any{"$ref": fmt.Sprintf("e%d", w.rng.IntN(4))},
 		map[string]any{"b": int64(w.rng.IntN(9)), "d": map[string]any{"c": "deep"}, "e": map[string]any{}},
 	}

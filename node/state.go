@@ -296,27 +296,27 @@ func (s *state) Kill(scope []byte, exact bool, k *delta.Kill, killer clock.Dot) 
 }
 
 // killScope returns the prefix of the kept kills with exactly this scope.
-func (s *rows) killScope(scope []byte) []byte {
-	return append(s.key(kindKill, binary.BigEndian.AppendUint16(nil, uint16(len(scope)))), scope...)
+func (v *rows) killScope(scope []byte) []byte {
+	return append(v.key(kindKill, binary.BigEndian.AppendUint16(nil, uint16(len(scope)))), scope...)
 }
 
 const dotBytes = 4 + 8 + 4
 
 // appendDot appends a dot in stored form: lane number, seq, index. The zero
 // dot has lane number 0.
-func (s *rows) appendDot(b []byte, d clock.Dot) []byte {
-	b = binary.BigEndian.AppendUint32(b, s.lanes.Number(d.Lane))
+func (v *rows) appendDot(b []byte, d clock.Dot) []byte {
+	b = binary.BigEndian.AppendUint32(b, v.lanes.Number(d.Lane))
 	b = binary.BigEndian.AppendUint64(b, d.Seq)
 	return binary.BigEndian.AppendUint32(b, d.Index)
 }
 
-func (s *rows) parseDot(b []byte) (clock.Dot, []byte, error) {
+func (v *rows) parseDot(b []byte) (clock.Dot, []byte, error) {
 	if len(b) < dotBytes {
 		return clock.Dot{}, nil, storage.ErrCorrupt
 	}
 	d := clock.Dot{Seq: binary.BigEndian.Uint64(b[4:]), Index: binary.BigEndian.Uint32(b[12:])}
 	if n := binary.BigEndian.Uint32(b); n != 0 {
-		l, ok := s.lanes.Lane(n)
+		l, ok := v.lanes.Lane(n)
 		if !ok {
 			return clock.Dot{}, nil, storage.ErrCorrupt
 		}

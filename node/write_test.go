@@ -38,8 +38,11 @@ func TestFailedTransactionLeavesNoTrace(t *testing.T) {
 	}
 	bad := Request{Ops: []Op{
 		{Kind: OpPut, Entity: "a", Value: map[string]any{"r": ref("c"), "x": int64(2), "new": true}},
-		{Kind: OpRm, Entity: "a"}, {Kind: OpInc, Entity: "n", N: 5}, {Kind: OpInc, Entity: "m", N: 5},
-		{Kind: OpAdd, Entity: "bag", Value: "v"}, {Kind: OpRemove, Entity: "bag", Value: "v"},
+		{Kind: OpRm, Entity: "a"},
+		{Kind: OpInc, Entity: "n", N: 5},
+		{Kind: OpInc, Entity: "m", N: 5},
+		{Kind: OpAdd, Entity: "bag", Value: "v"},
+		{Kind: OpRemove, Entity: "bag", Value: "v"},
 		{Kind: OpPut, Entity: "fresh", Value: ref("a")},
 		{Kind: OpPut, Entity: "a", Value: "no", IfMatch: "nothing like it"},
 	}}
@@ -116,8 +119,10 @@ func TestRefusals(t *testing.T) {
 		}
 	}
 	if _, err := b.Commit(t.Context(), "", []Op{
-		{Kind: OpPut, Entity: "e", Value: strings.Repeat("x", 200_000)}, {Kind: OpPut, Entity: "f", Value: strings.Repeat("x", 250_000)},
-		{Kind: OpPut, Entity: "g", Value: strings.Repeat("x", 250_000)}, {Kind: OpPut, Entity: "h", Value: strings.Repeat("x", 250_000)},
+		{Kind: OpPut, Entity: "e", Value: strings.Repeat("x", 200_000)},
+		{Kind: OpPut, Entity: "f", Value: strings.Repeat("x", 250_000)},
+		{Kind: OpPut, Entity: "g", Value: strings.Repeat("x", 250_000)},
+		{Kind: OpPut, Entity: "h", Value: strings.Repeat("x", 250_000)},
 		{Kind: OpPut, Entity: "i", Value: strings.Repeat("x", 250_000)},
 	}); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), "split it") {
 		t.Errorf("a transaction past the entry limit: %v", err)

@@ -1,11 +1,13 @@
 package oplog
 
 const (
-	// MaxPendingEntries and MaxPendingBytes bound what waits for its causes:
-	// per author, so that one cannot crowd out the others, and in all. What
-	// does not fit is dropped; anti-entropy brings it again.
+	// MaxPendingEntries bounds what waits for its causes, for each author, so
+	// that one cannot crowd out the others. What does not fit is dropped;
+	// anti-entropy brings it again.
 	MaxPendingEntries = 1024
-	MaxPendingBytes   = 16 << 20
+
+	// MaxPendingBytes bounds the same, of all authors together.
+	MaxPendingBytes = 16 << 20
 
 	// pendingOverhead is what each entry that waits counts for besides its
 	// body: the least that it takes in memory. Without it, empty entries of

@@ -82,8 +82,10 @@ func formatOp(o *node.Op) string {
 	return s + " " + string(delta.AppendAnyJSON(nil, o.Value))
 }
 
-// ParseSchedule reads what Schedule.String wrote. Empty lines and lines that
-// begin with # are passed over.
+// ParseSchedule reads what Schedule.String wrote, up to a line of dashes. Empty
+// lines and lines that begin with # are passed over, and so is what a test
+// keeps in the first line: plant, the bug that the script was found with, and
+// breaks, the invariant that it then breaks.
 func ParseSchedule(text string) (*Schedule, error) {
 	var s *Schedule
 	for n, line := range strings.Split(text, "\n") {
@@ -91,6 +93,8 @@ func ParseSchedule(text string) (*Schedule, error) {
 		words := strings.Fields(line)
 		switch {
 		case len(words) == 0 || words[0][0] == '#':
+		case words[0] == "----" && s != nil:
+			return s, nil
 		case s == nil && words[0] == "run":
 			s, err = parseHead(words[1:])
 		case s == nil:
@@ -101,7 +105,7 @@ func ParseSchedule(text string) (*Schedule, error) {
 				s.Acts = append(s.Acts, a)
 			}
 		case len(s.Acts) == 0:
-			err = fmt.Errorf("an operation before the first write")
+			err = errors.New("an operation before the first write")
 		default:
 			err = parseOpLine(&s.Acts[len(s.Acts)-1], strings.TrimSpace(line))
 		}
@@ -133,6 +137,7 @@ func parseHead(words []string) (*Schedule, error) {
 			s.Settle, err = time.ParseDuration(value)
 		case "check":
 			s.CheckEvery, err = time.ParseDuration(value)
+		case "plant", "breaks":
 		default:
 			err = fmt.Errorf("unknown option %q", key)
 		}

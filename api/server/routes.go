@@ -36,8 +36,11 @@ var routes = []route{
 	{
 		method: "GET", pattern: "/v1/kv", handle: (*Server).list,
 		summary: "Lists entity ids in byte order, a page at a time.",
-		query: []param{paramPrefix, {"after", "only ids after this one"},
-			{"limit", "how many at most; 1,000 if left out, 10,000 at most"}},
+		query: []param{
+			paramPrefix,
+			{"after", "only ids after this one"},
+			{"limit", "how many at most; 1,000 if left out, 10,000 at most"},
+		},
 		response: `{"keys": [ID, …], "next": ID}; next is there where more follow: ask for those after it.`,
 		codes:    []api.Code{api.CodeValidation},
 	},
@@ -108,8 +111,11 @@ var routes = []route{
 	{
 		method: "GET", pattern: "/v1/log", handle: (*Server).logPage,
 		summary: "Prints the log in the order in which this node applied it, or one lane in its own order.",
-		query: []param{{"lane", "one lane"}, {"since", "a cursor: what came after it"},
-			{"limit", "how many at most; 1,000 if left out, 10,000 at most"}},
+		query: []param{
+			{"lane", "one lane"},
+			{"since", "a cursor: what came after it"},
+			{"limit", "how many at most; 1,000 if left out, 10,000 at most"},
+		},
 		response: "{entries[] {cursor, entry, cid, prev, body, author, time, hlc, deps[], signed, bytes, closed, txns[]}, " +
 			"next}; next is there where more may follow: ask for those since it.",
 		codes: readCodes,

@@ -211,8 +211,13 @@ func TestProblems(t *testing.T) {
 		f.fail = fmt.Errorf("doing it: %w", c.err)
 		s := newServer(t, f, "")
 		for _, q := range []struct{ method, path, body string }{
-			{"GET", "/v1/kv/k", ""}, {"PUT", "/v1/kv/k", "1"}, {"POST", "/v1/txn", `{"op":"rm","key":"k"}`},
-			{"GET", "/v1/kv", ""}, {"GET", "/v1/log", ""}, {"GET", "/v1/status", ""}, {"GET", "/v1/invite", ""},
+			{"GET", "/v1/kv/k", ""},
+			{"PUT", "/v1/kv/k", "1"},
+			{"POST", "/v1/txn", `{"op":"rm","key":"k"}`},
+			{"GET", "/v1/kv", ""},
+			{"GET", "/v1/log", ""},
+			{"GET", "/v1/status", ""},
+			{"GET", "/v1/invite", ""},
 			{"GET", "/v1/export", ""},
 		} {
 			p := problem(t, do(t, s, q.method, q.path, q.body), c.status, c.code)
@@ -223,12 +228,20 @@ func TestProblems(t *testing.T) {
 	}
 	s := newServer(t, newFake(), "")
 	for _, q := range []struct{ method, path, body string }{
-		{"PUT", "/v1/kv/k", "{"}, {"PUT", "/v1/kv/k", "hello"}, {"PUT", "/v1/kv/k", "9223372036854775808"},
+		{"PUT", "/v1/kv/k", "{"},
+		{"PUT", "/v1/kv/k", "hello"},
+		{"PUT", "/v1/kv/k", "9223372036854775808"},
 		{"PUT", "/v1/kv/" + strings.Repeat("k", 1025), "1"},
-		{"POST", "/v1/txn", ""}, {"POST", "/v1/txn", "[]"}, {"POST", "/v1/txn", "[{}]"}, {"POST", "/v1/txn", "{"},
-		{"POST", "/v1/txn", `[{"op":"rm","key":"k"}`}, {"POST", "/v1/txn", `[] []`},
+		{"POST", "/v1/txn", ""},
+		{"POST", "/v1/txn", "[]"},
+		{"POST", "/v1/txn", "[{}]"},
+		{"POST", "/v1/txn", "{"},
+		{"POST", "/v1/txn", `[{"op":"rm","key":"k"}`},
+		{"POST", "/v1/txn", `[] []`},
 		{"POST", "/v1/txn", `{"op":"rm","key":"k","colour":1}`},
-		{"POST", "/v1/peers", ""}, {"POST", "/v1/peers", `{"addr":""}`}, {"POST", "/v1/peers", `{"addr":"x"}`},
+		{"POST", "/v1/peers", ""},
+		{"POST", "/v1/peers", `{"addr":""}`},
+		{"POST", "/v1/peers", `{"addr":"x"}`},
 		{"GET", "/v1/log/x", ""},
 	} {
 		problem(t, do(t, s, q.method, q.path, q.body), 422, api.CodeValidation)
@@ -266,12 +279,18 @@ func TestShapes(t *testing.T) {
 		{"POST", "/v1/peers", `{"addr":"/ip4/127.0.0.1/tcp/2"}`, ``},
 		{"DELETE", "/v1/peers/peer", ``, ``},
 		{"DELETE", "/v1/peers/%2Fip4%2F127.0.0.1%2Ftcp%2F1", ``, ``},
-		{"POST", "/v1/txn", `{"op":"put","key":"a","value":1} {"op":"rm","key":"k4"}`,
-			`{"txn":"` + lane + `:6:0","cid":"","deltas":2}`},
-		{"POST", "/v1/txn?etags=1", `{"op":"put","key":"a","value":1} {"op":"rm","key":"k3"}`,
-			`{"txn":"` + lane + `:7:0","cid":"","deltas":2,"etags":["31","absent"]}`},
-		{"POST", "/v1/txn", ` [{"op":"put","key":"a","value":{"$bytes":"AQ=="}}] `,
-			`{"txn":"` + lane + `:8:0","cid":"","deltas":1,"etags":["7b22246279746573223a2241513d3d227d"]}`},
+		{
+			"POST", "/v1/txn", `{"op":"put","key":"a","value":1} {"op":"rm","key":"k4"}`,
+			`{"txn":"` + lane + `:6:0","cid":"","deltas":2}`,
+		},
+		{
+			"POST", "/v1/txn?etags=1", `{"op":"put","key":"a","value":1} {"op":"rm","key":"k3"}`,
+			`{"txn":"` + lane + `:7:0","cid":"","deltas":2,"etags":["31","absent"]}`,
+		},
+		{
+			"POST", "/v1/txn", ` [{"op":"put","key":"a","value":{"$bytes":"AQ=="}}] `,
+			`{"txn":"` + lane + `:8:0","cid":"","deltas":1,"etags":["7b22246279746573223a2241513d3d227d"]}`,
+		},
 		{"POST", "/v1/verify", "", `{"done":1,"total":2}` + "\n" +
 			`{"done":1,"total":2,"report":{"entries":2,"rows":0,"lanes":0,"problems":["row 7 is odd"]}}`},
 		{"GET", "/v1/export?prefix=k", "", `{"id":"k0","$value":0}` + "\n" + `{"id":"k1","$value":1}` + "\n" +

@@ -175,7 +175,7 @@ func (s *Store) Close() error {
 	}
 	s.gate.close()
 	for snap := range open {
-		snap.end()
+		_ = snap.end() // it was only read from
 	}
 	err := s.db.Close()
 	s.cache.Unref()

@@ -231,8 +231,10 @@ func (a *app) printPeers(peers []api.PeerStatus) {
 		if id == "" {
 			id = "?"
 		}
-		rows = append(rows, []string{id, state, strconv.FormatUint(p.MissingHere, 10),
-			strconv.FormatUint(p.MissingThere, 10), seen, p.Addr})
+		rows = append(rows, []string{
+			id, state, strconv.FormatUint(p.MissingHere, 10),
+			strconv.FormatUint(p.MissingThere, 10), seen, p.Addr,
+		})
 	}
 	a.out.table([]string{"PEER", "STATE", "MISSING HERE", "THERE", "LAST SEEN", "ADDR"}, rows)
 }

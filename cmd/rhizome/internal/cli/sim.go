@@ -27,7 +27,9 @@ type simFlags struct {
 	virtual          time.Duration
 	faults, workload string
 	trace, svg       string
+	record, replay   string
 	untilFailure     bool
+	shrink           bool
 }
 
 func (a *app) simCmd() *cobra.Command {
@@ -44,7 +46,11 @@ be drawn from the seed: loss=0.1,crash. There are:
 ` + wrap(faultNames(), 78) + `
 --workload is one of ` + strings.Join(workloadNames(), ", ") + `.
 --trace writes a line for each event; --svg draws how many hosts were equal over
-time. --until-failure goes on with the next seed until one fails.`,
+time. --until-failure goes on with the next seed until one fails.
+
+--record writes down all that chance decided, as a script that --replay runs
+again, to the same trace; it may be edited. --shrink makes the script of a run
+that broke an invariant as small as it gets, and prints it.`,
 		example: "rhizome sim --peers 20 --seed 7\nrhizome sim --peers 100 --virtual 10m --faults loss=0.1,crash --svg equal.svg",
 		max:     0, bare: true,
 		run: func(cmd *cobra.Command, _ []string) error { return a.sim(cmd, f) },
@@ -58,6 +64,9 @@ time. --until-failure goes on with the next seed until one fails.`,
 	fl.StringVar(&f.workload, "workload", "mixed", "what the writers do")
 	fl.StringVar(&f.trace, "trace", "", "write a line for each event to this file")
 	fl.StringVar(&f.svg, "svg", "", "draw the convergence into this file")
+	fl.StringVar(&f.record, "record", "", "write a script of the run to this file")
+	fl.StringVar(&f.replay, "replay", "", "run this script; other flags that make a world have no effect")
+	fl.BoolVar(&f.shrink, "shrink", false, "make the script of a failure small")
 	fl.BoolVar(&f.untilFailure, "until-failure", false, "go on with the next seed until one fails")
 	return cmd
 }
@@ -98,6 +107,21 @@ func wrap(words []string, width int) string {
 // options are what the flags say.
 func (f *simFlags) options(cmd *cobra.Command) (simnet.Options, error) {
 	o := simnet.Options{Peers: f.peers, Writers: f.writers, Seed: f.seed, Virtual: f.virtual}
+	o.AtEnd = []simnet.Invariant{workload.Oracle}
+	if f.replay != "" {
+		if f.untilFailure {
+			return o, usage(cmd, "%s: a script has one seed: leave --until-failure or --replay out", cmd.CommandPath())
+		}
+		text, err := os.ReadFile(f.replay)
+		if err != nil {
+			return o, fmt.Errorf("read the script: %w", err)
+		}
+		if o.Replay, err = simnet.ParseSchedule(string(text)); err != nil {
+			return o, usage(cmd, "%s: %s: %v", cmd.CommandPath(), f.replay, err)
+		}
+		f.virtual, f.workload = o.Replay.Virtual, "script"
+		return o, nil
+	}
 	if f.peers < 1 || f.writers < 0 || f.virtual <= 0 {
 		return o, usage(cmd, "%s: --peers and --virtual must be above 0, --writers not below", cmd.CommandPath())
 	}
@@ -108,12 +132,14 @@ func (f *simFlags) options(cmd *cobra.Command) (simnet.Options, error) {
 	if o.Workload = workload.Named[f.workload]; o.Workload == nil {
 		return o, usage(cmd, "%s: workload %q is not one of %s", cmd.CommandPath(), f.workload, strings.Join(workloadNames(), ", "))
 	}
-	o.AtEnd = []simnet.Invariant{workload.Oracle}
 	return o, nil
 }
 
 // again is the command that repeats a run.
 func (f *simFlags) again(r *simnet.Report) string {
+	if f.replay != "" {
+		return "rhizome sim --replay " + f.replay
+	}
 	return fmt.Sprintf("rhizome sim --peers %d --writers %d --seed %d --virtual %v --faults %s --workload %s",
 		r.Peers, r.Writers, r.Seed, f.virtual, f.faults, f.workload)
 }
@@ -123,6 +149,7 @@ type simReport struct {
 	simnet.Report
 	Workload string `json:"workload"`
 	Replay   string `json:"replay"`
+	Script   string `json:"script,omitempty"`
 }
 
 func (a *app) sim(cmd *cobra.Command, f simFlags) error {
@@ -156,6 +183,10 @@ func (a *app) simOnce(ctx context.Context, f simFlags, o simnet.Options) (broken
 		bar.simulating(o.Seed, at, f.virtual, events)
 		return ctx.Err()
 	}
+	var script string
+	if f.record != "" || f.shrink {
+		o.Record = new(simnet.Schedule)
+	}
 	r, runErr := simnet.Run(o)
 	bar.end()
 	if err := closeTrace(); err != nil {
@@ -169,11 +200,41 @@ func (a *app) simOnce(ctx context.Context, f simFlags, o simnet.Options) (broken
 			return nil, fmt.Errorf("write the figure: %w", err)
 		}
 	}
-	a.printSim(&f, &r)
+	if script, err = f.script(o, runErr != nil, bar); err != nil {
+		return nil, err
+	}
+	a.printSim(&f, &r, script)
 	if runErr != nil {
 		return api.NewProblem(api.CodeError, runErr.Error(), "run it again with "+f.again(&r)), nil
 	}
 	return nil, nil
+}
+
+// script writes what chance decided where it was asked for, and returns the
+// script of a failure that was shrunk.
+func (f *simFlags) script(o simnet.Options, failed bool, bar *progress) (shrunk string, err error) {
+	s := o.Record
+	if failed && f.shrink {
+		var failure *simnet.Failure
+		x := simnet.Shrinker{Options: o, Log: func(format string, args ...any) { bar.draw("shrink: " + fmt.Sprintf(format, args...)) }}
+		s, failure, err = x.Shrink(s)
+		bar.end()
+		if err != nil {
+			return "", err
+		}
+		shrunk = fmt.Sprintf("# %v\n%v", failure, s)
+	}
+	if f.record == "" {
+		return shrunk, nil
+	}
+	text := shrunk
+	if text == "" {
+		text = s.String()
+	}
+	if err := os.WriteFile(f.record, []byte(text), 0o666); err != nil {
+		return "", fmt.Errorf("write the script: %w", err)
+	}
+	return shrunk, nil
 }
 
 // traceFile opens a file to write a trace into.
@@ -186,10 +247,10 @@ func traceFile(name string) (w io.Writer, end func() error, err error) {
 	return buf, func() error { return errors.Join(buf.Flush(), file.Close()) }, nil
 }
 
-func (a *app) printSim(f *simFlags, r *simnet.Report) {
+func (a *app) printSim(f *simFlags, r *simnet.Report, script string) {
 	switch {
 	case a.out.json():
-		a.out.value(simReport{*r, f.workload, f.again(r)})
+		a.out.value(simReport{*r, f.workload, f.again(r), script})
 		return
 	case a.out.form == "raw":
 		a.out.printf("%s\n", r.TraceHash)
@@ -216,6 +277,9 @@ func (a *app) printSim(f *simFlags, r *simnet.Report) {
 		"digest", r.Digest,
 		"trace", r.TraceHash,
 	)
+	if script != "" {
+		a.out.printf("\n%s", script)
+	}
 }
 
 // ratesText lists rates, those of messages for each message, others for each

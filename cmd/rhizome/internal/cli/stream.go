@@ -199,7 +199,6 @@ func sizeOf(in any) uint64 {
 // A progress line is redrawn in place, on a terminal alone.
 type progress struct {
 	w     *os.File
-	width int
 	size  uint64 // 0: unknown
 	start time.Time
 	drawn bool
