@@ -137,6 +137,7 @@ type Machine struct {
 	log      *oplog.Log
 	replica  Replica
 	sessions map[SessionID]*session
+	order    []*session // those of sessions by id
 
 	// addrs are the own listen addresses, told in hello.
 	addrs []string
@@ -288,7 +289,10 @@ func (m *Machine) SetAddrs(addrs []string) {
 func (m *Machine) Opened(now int64, id SessionID, node, addr string, outbound bool) {
 	m.advance(now)
 	s := &session{id: id, node: node, addr: addr, outbound: outbound, lastSeen: now, proofsTold: make(map[clock.LaneID]uint64)}
+	m.forget(id)
 	m.sessions[id] = s
+	at, _ := slices.BinarySearchFunc(m.order, s, bySession)
+	m.order = slices.Insert(m.order, at, s)
 	h := hello{Protocol: Protocol, Instance: m.cfg.Instance, Addrs: m.addrs}
 	m.send(s, h.append())
 	m.sendRoot(s, 0, true)
@@ -301,7 +305,7 @@ func (m *Machine) Closed(now int64, id SessionID) {
 	if s == nil {
 		return
 	}
-	delete(m.sessions, id)
+	m.forget(id)
 	if s.greeted && !s.dropped {
 		m.remember(s)
 	}
@@ -334,16 +338,21 @@ func (m *Machine) recall(s *session) {
 	m.remembered = slices.DeleteFunc(m.remembered, func(i [16]byte) bool { return i == s.instance })
 }
 
+func (m *Machine) forget(id SessionID) {
+	delete(m.sessions, id)
+	m.order = slices.DeleteFunc(m.order, func(s *session) bool { return s.id == id })
+}
+
+func bySession(a, b *session) int { return cmp.Compare(a.id, b.id) }
+
+func isDropped(s *session) bool { return s.dropped }
+
 // ordered returns the sessions that count in the order of their ids.
 func (m *Machine) ordered() []*session {
-	out := make([]*session, 0, len(m.sessions))
-	for _, s := range m.sessions {
-		if !s.dropped {
-			out = append(out, s)
-		}
+	if !slices.ContainsFunc(m.order, isDropped) {
+		return m.order
 	}
-	slices.SortFunc(out, func(a, b *session) int { return cmp.Compare(a.id, b.id) })
-	return out
+	return slices.DeleteFunc(slices.Clone(m.order), isDropped)
 }
 
 // Receive takes in a message. It returns what the replica is to do about it.
