@@ -176,7 +176,23 @@ func (s *Schedule) only(kinds []Fault) *Schedule {
 // hosts takes away hosts, and what befell them.
 func (x *Shrinker) hosts(s *Schedule) *Schedule {
 	kept := ddmin(s.Hosts, func(hosts []string) bool { return x.fails(s.among(hosts)) })
-	return s.among(kept)
+	s = s.among(kept)
+	for _, gone := range slices.Backward(s.Hosts) {
+		if gone != s.Hosts[0] {
+			s = x.prefer(s, func(c *Schedule) { c.merge(gone, s.Hosts[0]) })
+		}
+	}
+	return s
+}
+
+// merge lets one host do what another did, and takes that one away.
+func (s *Schedule) merge(gone, into string) {
+	s.Hosts = slices.DeleteFunc(slices.Clone(s.Hosts), func(h string) bool { return h == gone })
+	for i := range s.Acts {
+		if a := &s.Acts[i]; a.Host == gone {
+			a.Host = into
+		}
+	}
 }
 
 // among returns the schedule with some of its hosts alone, and the copies that
