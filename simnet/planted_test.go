@@ -19,6 +19,8 @@ import (
 
 var shrinkFlag = flag.Bool("shrink", false, "shrink what the planted bugs break, and write the scripts in testdata anew")
 
+var surveyFlag = flag.Int("survey", 0, "for each planted bug, count how many of so many seeds find it")
+
 // within is in how many seeds each planted bug must be found. What was measured
 // stands in docs/simulation-planted.md.
 var within = map[plant.Bug]uint64{
@@ -74,6 +76,29 @@ func TestPlanted(t *testing.T) {
 	}
 }
 
+// How often each planted bug is found; runs with -survey.
+func TestSurvey(t *testing.T) {
+	for _, bug := range plant.Bugs {
+		plant.Set(bug)
+		found, broken := 0, make(map[string]int)
+		for seed := range uint64(*surveyFlag) {
+			if _, err := try(hunt(seed + 1)); err != nil {
+				found++
+				var f *Failure
+				if errors.As(err, &f) {
+					broken[f.Invariant]++
+				} else {
+					broken["panic"]++
+				}
+			}
+		}
+		plant.Set("")
+		if *surveyFlag > 0 {
+			t.Logf("%s: %d of %d seeds: %v", bug, found, *surveyFlag, broken)
+		}
+	}
+}
+
 // shrink writes the script of a bug.
 func shrink(t *testing.T, bug plant.Bug, seed uint64, s *Schedule) {
 	t.Helper()
@@ -110,3 +135,6 @@ func TestPlantedScripts(t *testing.T) {
 		})
 	}
 }
+
+// dashed makes one word of an invariant's name.
+func dashed(s string) string { return strings.ReplaceAll(s, " ", "-") }

@@ -11,9 +11,6 @@ import (
 	"github.com/rhizome-p2p/rhizome/simnet/workload"
 )
 
-// dashed makes one word of an invariant's name.
-func dashed(s string) string { return strings.ReplaceAll(s, " ", "-") }
-
 // runScripts runs the schedules in a file or directory of scripts. Besides the
 // options of a schedule, its first line may hold plant, the bug that it was
 // found with, and breaks, the invariant that it then breaks.
