@@ -228,15 +228,20 @@ func (w *World) newPublication(data []byte) *publication {
 
 // first reports whether the host sees the publication for the first time.
 func (p *publication) first(h *host) bool {
+	if p.reached(h) {
+		return false
+	}
 	word, bit := h.at/64, uint64(1)<<(h.at%64)
 	for len(p.seen) <= word {
 		p.seen = append(p.seen, 0)
 	}
-	if p.seen[word]&bit != 0 {
-		return false
-	}
 	p.seen[word] |= bit
 	return true
+}
+
+// reached reports whether the host has seen the publication.
+func (p *publication) reached(h *host) bool {
+	return h.at/64 < len(p.seen) && p.seen[h.at/64]&(1<<(h.at%64)) != 0
 }
 
 // spread passes a publication on to a host's neighbours.
@@ -262,14 +267,12 @@ func (w *World) hop(p *publication, from, to *host, l *link) {
 	if a, ok := w.hits(Reorder, from, to); ok {
 		delay += a.For
 	}
-	w.gossipTo(delay, p, from, to)
+	w.gossipTo(delay, p, from, to, false)
 	if a, ok := w.hits(Duplicate, from, to); ok {
-		w.gossipTo(delay+a.For, p, from, to)
+		w.gossipTo(delay+a.For, p, from, to, false)
 	}
 	if a, ok := w.hits(Replay, from, to); ok {
-		again := *p
-		again.seen = nil
-		w.gossipTo(a.For, &again, from, to)
+		w.gossipTo(a.For, p, from, to, true)
 	}
 }
 
@@ -280,16 +283,21 @@ func flip(b []byte, at int64) []byte {
 	return b
 }
 
-func (w *World) gossipTo(delay time.Duration, p *publication, from, to *host) {
+// gossipTo carries a publication to a host. The host takes it where it has not
+// seen it yet, or has forgotten that, as it has when one comes again late.
+func (w *World) gossipTo(delay time.Duration, p *publication, from, to *host, again bool) {
+	if !again && p.reached(to) {
+		return
+	}
 	w.after(delay, evGossip, to.at, func() {
 		if !to.up() {
 			return
 		}
 		if to.pausedUntil > w.now {
-			w.gossipTo(to.pausedUntil-w.now, p, from, to)
+			w.gossipTo(to.pausedUntil-w.now, p, from, to, again)
 			return
 		}
-		if !p.first(to) {
+		if !p.first(to) && !again {
 			return
 		}
 		w.trace.note(w.now, evGossip, to.at, p.mark)
