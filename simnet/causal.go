@@ -13,23 +13,31 @@ const deeplyChecked = 32
 
 // A delivery follows the log of a host entry by entry, as it was applied.
 type delivery struct {
-	next   uint64       // the ordinal that was not yet looked at
+	seen   uint64       // the ordinal up to which it was looked at
 	heads  clock.Vector // of what was
-	closed int          // lanes closed by then
+	closed uint64       // the closings by then, as a number
 }
 
-// checkDelivery holds what a host has applied since the last check to the rules
-// of causal delivery: each entry once, behind its predecessor, which it names,
-// and behind all that it depends on and kills; and no name for two entries.
+// checkDelivery holds what a call made a host apply to the rules of causal
+// delivery: each entry once, behind its predecessor, which it names, and behind
+// all that it depends on and kills; and no name for two entries.
 func (h *host) checkDelivery() error {
 	if h.at >= deeplyChecked {
 		return nil
 	}
 	log, d := h.r.Log(), &h.applied
-	if n := len(log.ClosedLanes()); n != d.closed { // what stood behind the fork is gone
-		*d = delivery{closed: n}
+	var closed uint64
+	for _, l := range log.ClosedLanes() {
+		at, _ := log.ClosedAt(l)
+		closed = closed*31 + at
 	}
-	for r, err := range log.InOrder(log.DB(), max(d.next, 1)) {
+	if log.Ordinal() == d.seen && closed == d.closed {
+		return nil
+	}
+	if closed != d.closed { // what stood behind a fork is gone
+		*d = delivery{closed: closed}
+	}
+	for r, err := range log.InOrder(log.DB(), d.seen+1) {
 		if err != nil {
 			return Broken("the log can be read", "%v", err)
 		}
@@ -50,8 +58,8 @@ func (h *host) checkDelivery() error {
 		}
 		h.w.names[e.ID()] = e.Hash
 		d.heads.Set(e.Lane, clock.Head{Seq: e.Seq, Hash: e.Hash})
-		d.next = r.Ordinal + 1
 	}
+	d.seen = log.Ordinal()
 	if v := log.Vector(); d.heads.Root() != v.Root() {
 		return Broken("the vector is what was applied", "the log holds %v, the vector says %v", &d.heads, v)
 	}

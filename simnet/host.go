@@ -100,6 +100,7 @@ func (h *host) start(resume *node.Resume) {
 	}
 	r.Machine().SetAddrs([]string{"/sim/" + h.name})
 	h.r, h.last, h.out, h.syncing, h.down = r, nil, nil, false, false
+	h.applied = delivery{} // it may be another disk
 	w.tick(h, time.Duration(h.net.Int64N(int64(tickEvery))))
 	for _, to := range h.dials {
 		w.dial(h, to)
@@ -142,6 +143,10 @@ func (h *host) did(s node.Step, err error) {
 			return
 		}
 		h.w.fail("runs on", "%s: %v", h.name, err)
+		return
+	}
+	if err := h.checkDelivery(); err != nil {
+		h.w.fail("delivery", "%s: %v", h.name, err)
 		return
 	}
 	if s.Commit == nil && len(h.out) == 0 && !h.syncing {

@@ -29,8 +29,11 @@ var within = map[plant.Bug]uint64{
 }
 
 // hunt is a world of a seed in which planted bugs are sought.
-func hunt(seed uint64) Options {
+func hunt(bug plant.Bug, seed uint64) Options {
 	o := swarmOptions(seed)
+	if bug == plant.SkipPrev { // one branch of a fork must be lost on the way
+		o.Rates = Rates{Equivocate: 3, Loss: 0.3}
+	}
 	o.Peers, o.CheckEvery, o.Settle = 3+int(seed%5), 20*time.Millisecond, time.Minute
 	return o
 }
@@ -58,7 +61,7 @@ func TestPlanted(t *testing.T) {
 				if seed > within[bug] {
 					t.Fatalf("not found in %d seeds", within[bug])
 				}
-				s, err := try(hunt(seed))
+				s, err := try(hunt(bug, seed))
 				if err == nil {
 					continue
 				}
@@ -67,7 +70,7 @@ func TestPlanted(t *testing.T) {
 					shrink(t, bug, seed, s)
 				}
 				plant.Set("")
-				if _, err := try(hunt(seed)); err != nil {
+				if _, err := try(hunt(bug, seed)); err != nil {
 					t.Errorf("the same seed without the bug: %v", err)
 				}
 				return
@@ -82,7 +85,7 @@ func TestSurvey(t *testing.T) {
 		plant.Set(bug)
 		found, broken := 0, make(map[string]int)
 		for seed := range uint64(*surveyFlag) {
-			if _, err := try(hunt(seed + 1)); err != nil {
+			if _, err := try(hunt(bug, seed+1)); err != nil {
 				found++
 				var f *Failure
 				if errors.As(err, &f) {
