@@ -14,7 +14,7 @@ MIN_COVER := 90
 FUZZTIME ?= 20s
 BENCH ?= .
 
-.PHONY: build build32 test race vet lint tools fmt fuzz bench cover tidy generate check tour fleet
+.PHONY: build build32 test race vet lint tools fmt fuzz sim sim-long bench cover tidy generate check tour fleet
 
 build:
 	$(GO) build ./...
@@ -55,6 +55,18 @@ fuzz:
 			$(GO) test ./$$(dirname $$f) -run '^$$' -fuzz "^$$t\$$" -fuzztime $(FUZZTIME) || exit 1; \
 		done; \
 	done
+
+# Simulated worlds, one for each seed from FIRST on. What fails says how it is
+# run again.
+SEEDS ?= 2000
+FIRST ?= 1
+
+sim:
+	$(GO) test ./simnet -count=1 -timeout 0 -v -run '^TestSwarm$$' -first $(FIRST) -seeds $(SEEDS)
+
+# Seeds that nobody has run, for a night.
+sim-long:
+	$(MAKE) sim FIRST=$$(date +%s) SEEDS=50000
 
 bench:
 	$(GO) test ./... -run '^$$' -bench '$(BENCH)' -benchmem
