@@ -58,7 +58,7 @@ var layers = map[string]layer{
 	},
 	"cmd/rhizome/internal/config": {own: []string{"api", "api/server"}, others: []string{"github.com/pelletier/go-toml/v2"}},
 
-	"simnet":          {own: []string{"clock", "delta", "storage", "oplog", "gossip", "node"}, tests: []string{"simnet/workload", "internal/plant"}},
+	"simnet":          {own: []string{"clock", "delta", "storage", "oplog", "gossip", "node"}, tests: []string{"simnet/workload", "internal/plant", "merge"}},
 	"simnet/workload": {own: []string{"clock", "delta", "merge", "node", "simnet"}},
 
 	"examples/fleet/ask": {},
