@@ -14,7 +14,7 @@ MIN_COVER := 90
 FUZZTIME ?= 20s
 BENCH ?= .
 
-.PHONY: build build32 test race vet lint tools fmt fuzz sim sim-long bench cover tidy generate check tour fleet
+.PHONY: build build32 test race vet lint tools fmt fuzz sim sim-long planted bench cover tidy generate check tour fleet
 
 build:
 	$(GO) build ./...
@@ -67,6 +67,11 @@ sim:
 # Seeds that nobody has run, for a night.
 sim-long:
 	$(MAKE) sim FIRST=$$(date +%s) SEEDS=50000
+
+# Bugs planted by a build tag, and in how many seeds the simulator finds them.
+planted:
+	$(GO) vet -tags plant ./internal/plant ./simnet
+	$(GO) test -tags plant ./simnet -count=1 -v -run '^TestPlanted'
 
 bench:
 	$(GO) test ./... -run '^$$' -bench '$(BENCH)' -benchmem

@@ -182,6 +182,27 @@ func (x *Shrinker) hosts(s *Schedule) *Schedule {
 			s = x.prefer(s, func(c *Schedule) { c.merge(gone, s.Hosts[0]) })
 		}
 	}
+	return x.reseed(s)
+}
+
+// otherSeeds is how many seeds are tried with one act or host less.
+const otherSeeds = 6
+
+// reseed takes away a host or an act where that only works with other latencies
+// and waits: who dials whom depends on who is there.
+func (x *Shrinker) reseed(s *Schedule) *Schedule {
+	for seed := range uint64(otherSeeds) {
+		for _, gone := range slices.Backward(s.Hosts) {
+			if len(s.Hosts) == 1 {
+				break
+			}
+			rest := slices.DeleteFunc(slices.Clone(s.Hosts), func(h string) bool { return h == gone })
+			s = x.prefer(s, func(c *Schedule) { *c = *s.among(rest); c.Seed = seed + 1 })
+		}
+		for i := len(s.Acts) - 1; i >= 0 && len(s.Acts) > 1; i-- {
+			s = x.prefer(s, func(c *Schedule) { c.Acts, c.Seed = slices.Delete(c.Acts, i, i+1), seed+1 })
+		}
+	}
 	return s
 }
 
