@@ -124,6 +124,7 @@ func TestReadOps(t *testing.T) {
 		`{"op":"put","key":"a"}`:             `"value" is missing`,
 		`{"op":"put","value":1}`:             `"key" is missing`,
 		`{"op":"rm","key":"a","value":1}`:    `"value" does not belong`,
+
 		`{"op":"rm","key":"a","skip_equal":true}`:            `"skip_equal" does not belong`,
 		`{"op":"put","key":"a","value":1,"n":1}`:             `"n" does not belong`,
 		`{"op":"inc","key":"a","n":9223372036854775808}`:     "operation 1",
