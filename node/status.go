@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/rhizome-p2p/rhizome/gossip"
@@ -66,15 +67,26 @@ func (n *Node) fillPeers(s *Status, peers []gossip.PeerState, answered bool) {
 			ID: p.Node, Addr: p.Addr, Connected: true, Converged: p.Converged,
 			MissingHere: p.MissingHere, MissingThere: p.MissingThere, LastSeen: time.UnixMilli(p.LastSeenMilli),
 		}
-		if len(p.Addrs) > 0 {
-			st.Addr = p.Addrs[0]
-		}
+		st.Addr = reachable(p.Addrs, p.Addr)
 		s.Peers = append(s.Peers, st)
 	}
 	s.Converged = answered
 	for i := range s.Peers {
 		s.Converged = s.Converged && s.Peers[i].Converged
 	}
+}
+
+// reachable picks, of the addresses on which a peer says it listens, one on the
+// host that its session comes from; the session's own port may be none that it
+// listens on.
+func reachable(listens []string, session string) string {
+	parts := strings.SplitN(session, "/", 4) // "", protocol, host, rest
+	for _, a := range listens {
+		if p := strings.SplitN(a, "/", 4); len(p) == 4 && len(parts) == 4 && p[1] == parts[1] && p[2] == parts[2] {
+			return a
+		}
+	}
+	return session
 }
 
 // ask asks every peer how it stands and waits for the answers.
