@@ -86,6 +86,9 @@ func reachable(listens []string, session string) string {
 			return a
 		}
 	}
+	if session == "" && len(listens) > 0 {
+		return listens[0]
+	}
 	return session
 }
 

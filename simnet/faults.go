@@ -40,20 +40,27 @@ const (
 	Freeze     Fault = "freeze"     // a clock stands still
 	Pause      Fault = "pause"      // a process does nothing for seconds
 	Equivocate Fault = "equivocate" // a copy goes on with the same lane: a fork
+
+	Lie          Fault = "lie"           // a hostile host changes bits of what it says
+	Flood        Fault = "flood"         // one says all ten times
+	Withhold     Fault = "withhold"      // one tells what it has and sends none of it
+	Eclipse      Fault = "eclipse"       // several that withhold surround a host
+	OtherVersion Fault = "other-version" // a host speaks another version of the protocol
 )
 
 // AllFaults lists every fault.
 var AllFaults = []Fault{
 	Loss, Duplicate, Reorder, Replay, Corrupt, Truncate, SlowLink, Break, Partition, OneWay, Flap, Away,
 	Crash, TornCrash, CleanStop, StaleDisk, Clone, DiskFull, SlowDisk, Skew, ClockJump, Drift, Freeze, Pause, Equivocate,
+	Lie, Flood, Withhold, Eclipse, OtherVersion,
 }
 
 // onMessages are the faults whose rate is a chance per message.
 var onMessages = []Fault{Loss, Duplicate, Reorder, Replay, Corrupt, Truncate}
 
-// once are the faults that lanes never recover from, and so happen at most a
-// few times in a run.
-var once = []Fault{Clone, Equivocate, StaleDisk}
+// once are the faults that last to the end of a run, and so happen at most a few
+// times in one.
+var once = []Fault{Clone, Equivocate, StaleDisk, Lie, Flood, Withhold, Eclipse, OtherVersion}
 
 // Rates says how often each fault happens. A fault that is missing never does.
 type Rates map[Fault]float64
@@ -248,6 +255,8 @@ func (w *World) drawAct(f Fault, h *host) (Act, bool) {
 		a.For = w.downtime()
 	case Clone, Equivocate:
 		a.To = fmt.Sprintf("%s'%d", h.name, len(w.hosts))
+	case Lie, Flood, Withhold, Eclipse, OtherVersion:
+		a.To = fmt.Sprintf("x%d", len(w.hosts))
 	}
 	return a, true
 }
@@ -294,6 +303,8 @@ func (w *World) befall(h *host, a Act) bool {
 		return w.takeDown(h, a)
 	case Clone, Equivocate:
 		return w.clone(h, a)
+	case Lie, Flood, Withhold, Eclipse, OtherVersion:
+		return w.intrude(h, a)
 	default:
 		return false
 	}
@@ -303,9 +314,13 @@ func (w *World) befall(h *host, a Act) bool {
 // partition cuts the hosts into two groups for a while. A copy made later is on
 // the side of nobody in particular.
 func (w *World) partition(a Act) {
+	named := make(map[string]bool, len(a.Side))
+	for _, name := range a.Side {
+		named[name] = true
+	}
 	side := make([]bool, len(w.hosts))
 	for i, h := range w.hosts {
-		side[i] = slices.Contains(a.Side, h.name)
+		side[i] = named[h.name]
 	}
 	w.addCut(&cut{between: func(a, b *host) bool { return side[a.at%len(side)] != side[b.at%len(side)] }}, a.For)
 }
