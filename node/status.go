@@ -60,15 +60,25 @@ func (n *Node) Fill(ctx context.Context, s *Status, fresh bool) error {
 	return nil
 }
 
-// fillPeers joins the sessions of one peer and decides what converged means.
+// fillPeers joins the sessions of one peer, of which two hosts that dial each
+// other at once have two, and decides what converged means.
 func (n *Node) fillPeers(s *Status, peers []gossip.PeerState, answered bool) {
 	for _, p := range peers {
 		st := PeerStatus{
-			ID: p.Node, Addr: p.Addr, Connected: true, Converged: p.Converged,
+			ID: p.Node, Addr: reachable(p.Addrs, p.Addr), Connected: true, Converged: p.Converged,
 			MissingHere: p.MissingHere, MissingThere: p.MissingThere, LastSeen: time.UnixMilli(p.LastSeenMilli),
 		}
-		st.Addr = reachable(p.Addrs, p.Addr)
-		s.Peers = append(s.Peers, st)
+		i := slices.IndexFunc(s.Peers, func(o PeerStatus) bool { return o.ID == st.ID })
+		if i < 0 {
+			s.Peers = append(s.Peers, st)
+			continue
+		}
+		o := &s.Peers[i]
+		o.Converged = o.Converged && st.Converged
+		o.MissingHere, o.MissingThere = max(o.MissingHere, st.MissingHere), max(o.MissingThere, st.MissingThere)
+		if st.LastSeen.After(o.LastSeen) {
+			o.LastSeen = st.LastSeen
+		}
 	}
 	s.Converged = answered
 	for i := range s.Peers {
