@@ -24,11 +24,13 @@ func (h Host) Name() string { return h.h.name }
 // Replica returns the replica that runs on the host, nil while none does.
 func (h Host) Replica() *node.Replica { return h.h.r }
 
-// Hosts returns the world's hosts; copies that faults made come last.
+// Hosts returns the world's honest hosts; copies that faults made come last.
 func (w *World) Hosts() []Host {
-	out := make([]Host, len(w.hosts))
-	for i, h := range w.hosts {
-		out[i] = Host{h}
+	out := make([]Host, 0, len(w.hosts))
+	for _, h := range w.hosts {
+		if h.hostile == "" {
+			out = append(out, Host{h})
+		}
 	}
 	return out
 }
@@ -46,7 +48,7 @@ func (w *World) scheduleChecks() {
 // that it was given.
 func (w *World) check() {
 	for _, h := range w.hosts {
-		if !h.up() {
+		if !h.up() || h.hostile != "" {
 			continue
 		}
 		if err := h.check(); err != nil {
@@ -116,6 +118,9 @@ func (w *World) equal() bool {
 		return false
 	}
 	for _, h := range w.hosts {
+		if h.hostile != "" {
+			continue
+		}
 		if !h.up() || len(h.out) > 0 || h.r.Log().Root() != first.Log().Root() || h.r.Digest() != first.Digest() {
 			return false
 		}
@@ -128,6 +133,9 @@ func (w *World) differences() string {
 	groups := make(map[string]int)
 	var order []string
 	for _, h := range w.hosts {
+		if h.hostile != "" {
+			continue
+		}
 		k := "down"
 		if h.up() {
 			k = fmt.Sprintf("root %.8s state %.8s", h.r.Log().Root(), h.r.Digest())

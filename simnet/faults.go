@@ -285,12 +285,15 @@ func (w *World) befall(h *host, a Act) bool {
 		w.addCut(&cut{oneWay: true, between: func(a, b *host) bool { return a == h && b == other }}, a.For)
 	case Flap:
 		w.flap(h)
-	case SlowDisk:
-		h.slowDisk = w.now + a.For
-		return h.up()
-	case Pause:
-		h.pausedUntil = w.now + a.For
-		return h.up()
+	case SlowDisk, Pause:
+		if !h.up() {
+			return false // and leaves no mark that a replay would lack
+		}
+		if a.Fault == SlowDisk {
+			h.slowDisk = w.now + a.For
+		} else {
+			h.pausedUntil = w.now + a.For
+		}
 	case Skew:
 		h.skew = a.For
 	case ClockJump:

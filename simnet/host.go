@@ -51,6 +51,10 @@ type host struct {
 	old     *storage.Memory         // an old copy of the disk
 	oldTo   map[clock.LaneID]uint64 // acked at that copy
 	down    bool                    // by a fault, to be brought back
+
+	hostile Fault // what the host does to its peers; empty for an honest one
+	flooded int   // how many messages it repeated
+
 	// fullFor is how long the process stays away once its full disk ended it.
 	fullFor time.Duration
 }
@@ -224,7 +228,7 @@ func (h *host) perform(s *node.Step) {
 			w.send(h, e.To, e.Message)
 		case gossip.Drop:
 			if x := h.end(e.Session); x != nil {
-				if e.Penalize {
+				if e.Penalize && h.hostile == "" && x.other().host.hostile == "" {
 					w.fail("speaks the protocol", "%s drops %s for a breach of protocol: %v", h.name, x.other().host.name, e.Reason)
 				}
 				w.sever(x.link)
@@ -324,7 +328,7 @@ func (w *World) sendAway(h *host, lasts time.Duration) {
 // clone starts a copy of a host beside it. A copied repo opens a lane of its
 // own, unless it goes on with the original's: then the lane forks.
 func (w *World) clone(h *host, a Act) bool {
-	if !h.up() || len(h.out) > 0 || w.host(a.To) != nil {
+	if !h.up() || len(h.out) > 0 || h.hostile != "" || w.host(a.To) != nil {
 		return false
 	}
 	resume := h.r.Resumable()

@@ -146,6 +146,18 @@ func (w *World) send(h *host, id gossip.SessionID, message []byte) {
 	if e == nil {
 		return
 	}
+	if h.hostile == "" {
+		w.carry(e, message)
+		return
+	}
+	for _, m := range h.twist(message) {
+		w.carry(e, m)
+	}
+}
+
+// carry carries a message from one end of a session to the other.
+func (w *World) carry(e *end, message []byte) {
+	h := e.host
 	l, to := e.link, e.other()
 	if to.dead {
 		return
@@ -258,6 +270,9 @@ func (w *World) hop(p *publication, from, to *host, l *link) {
 	if _, lost := w.hits(Loss, from, to); lost || w.blockedUntil(from, to) > 0 {
 		return
 	}
+	if from.hostile == Lie && from.net.IntN(3) == 0 {
+		p = w.newPublication(from.lie(p.data))
+	}
 	if a, ok := w.hits(Corrupt, from, to); ok {
 		p = w.newPublication(flip(p.data, a.By))
 	} else if a, ok := w.hits(Truncate, from, to); ok {
@@ -306,7 +321,7 @@ func (w *World) gossipTo(delay time.Duration, p *publication, from, to *host, ag
 			return
 		}
 		to.did(to.r.Published(to.millis(), p.entries))
-		if to.up() {
+		if to.up() && !to.keeps() {
 			w.spread(to, p, from)
 		}
 	})

@@ -97,8 +97,12 @@ func (w *World) Run() (Report, error) {
 // sample finds the largest group of equal hosts.
 func (w *World) sample() Point {
 	groups := make(map[string]int)
-	most := 0
+	most, all := 0, 0
 	for _, h := range w.hosts {
+		if h.hostile != "" {
+			continue
+		}
+		all++
 		if h.up() {
 			root, digest := h.r.Log().Root().Bytes(), h.r.Digest().Bytes()
 			k := string(root[:]) + string(digest[:])
@@ -106,7 +110,7 @@ func (w *World) sample() Point {
 			most = max(most, groups[k])
 		}
 	}
-	return Point{w.now.Seconds(), float64(most) / float64(len(w.hosts))}
+	return Point{w.now.Seconds(), float64(most) / float64(all)}
 }
 
 func (w *World) report(wall time.Duration) Report {

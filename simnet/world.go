@@ -164,6 +164,10 @@ func (w *World) heal() {
 	w.healed = true
 	w.cuts = nil
 	for _, h := range w.hosts {
+		if h.hostile != "" {
+			w.expel(h)
+			continue
+		}
 		h.disk.full = false
 		h.slowDisk, h.frozenUntil, h.drift, h.skew = 0, 0, 0, 0 // a pause ends by itself
 		for _, e := range h.sessions {
