@@ -223,14 +223,12 @@ func (s *Schedule) among(hosts []string) *Schedule {
 	return with(s, func(c *Schedule) {
 		c.Hosts, c.Acts = hosts, nil
 		for _, a := range s.Acts {
-			if !slices.Contains(known, a.Host) {
+			first := slices.Contains(s.Hosts, a.To) // there from the beginning
+			if !slices.Contains(known, a.Host) || first && !slices.Contains(known, a.To) {
 				continue
 			}
-			switch {
-			case a.Fault == Clone || a.Fault == Equivocate:
-				known = append(known, a.To)
-			case a.To != "" && !slices.Contains(known, a.To):
-				continue
+			if a.To != "" && !first {
+				known = append(known, a.To) // it may be this act that makes it
 			}
 			c.Acts = append(c.Acts, a)
 		}
