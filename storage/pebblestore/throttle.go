@@ -41,18 +41,28 @@ func (t *throttle) pulse() {
 // wait returns when level 0 is in order, or with the error of a store that
 // refuses writes.
 func (t *throttle) wait() error {
-	for t.behind.Swap(false) {
+	for t.behind.Load() {
 		t.mu.Lock()
 		changed := t.changed
 		t.mu.Unlock()
 		if t.sublevels() < maxSublevels {
+			t.inOrder(changed)
 			break
 		}
-		t.behind.Store(true) // for the writers beside this one
 		if err := t.refused(); err != nil {
 			return err
 		}
 		<-changed
 	}
 	return t.refused()
+}
+
+// inOrder notes that level 0 was seen in order, unless it has changed since.
+// Until then writers beside this one look for themselves.
+func (t *throttle) inOrder(seen chan struct{}) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.changed == seen {
+		t.behind.Store(false)
+	}
 }
