@@ -6,10 +6,10 @@
 // goroutine, timer, clock or global randomness, so that the simulator and
 // production run the same one.
 //
-// A Node is the driver: it owns a Replica on one goroutine, gives it real time,
-// transport and disk, groups concurrent writes into one entry, and lets a
-// Step's effects out only when its commit is durable. Reads do not touch that
-// goroutine; they work on storage snapshots.
+// A Node is the driver: it gives a Replica real time, transport and disk, one
+// call at a time, and lets a Step's effects out only when its commit is durable.
+// Concurrent writers share an entry: one of them leads, and writes for all that
+// queued meanwhile. Reads wait for none of it; they read the store.
 //
 // # Keys
 //
