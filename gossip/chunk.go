@@ -99,16 +99,9 @@ const maxChunkPlain = chunkMaxBytes + delta.MaxEntryBytes + 1<<20
 
 // parseChunk decodes a chunk and checks its form, not its chain.
 func parseChunk(b []byte) (*Chunk, error) {
-	var head zstd.Header
-	if err := head.Decode(b); err != nil {
-		return nil, fmt.Errorf("%w: chunk: %w", delta.ErrMalformed, err)
-	}
-	if !head.HasFCS || head.FrameContentSize > maxChunkPlain {
-		return nil, fmt.Errorf("%w: chunk of %d bytes says it holds %d", delta.ErrMalformed, len(b), head.FrameContentSize)
-	}
-	plain, err := decoder().DecodeAll(b, make([]byte, 0, head.FrameContentSize))
+	plain, err := Decompress(b, maxChunkPlain)
 	if err != nil {
-		return nil, fmt.Errorf("%w: chunk: %w", delta.ErrMalformed, err)
+		return nil, fmt.Errorf("chunk: %w", err)
 	}
 	r := reader{b: plain}
 	c := new(Chunk)
@@ -346,6 +339,25 @@ func (c *Chunk) finish(out []*delta.Entry, ids []clock.LaneID, last []delta.Head
 			e.Sig = sig
 		}
 	}
+}
+
+// Compress returns b as one zstd frame that states its size.
+func Compress(b []byte) []byte { return encoder().EncodeAll(b, nil) }
+
+// Decompress reads what Compress wrote, of at most limit bytes.
+func Decompress(b []byte, limit int) ([]byte, error) {
+	var head zstd.Header
+	if err := head.Decode(b); err != nil {
+		return nil, fmt.Errorf("%w: %w", delta.ErrMalformed, err)
+	}
+	if !head.HasFCS || head.FrameContentSize > uint64(limit) {
+		return nil, fmt.Errorf("%w: %d bytes say that they hold %d", delta.ErrMalformed, len(b), head.FrameContentSize)
+	}
+	plain, err := decoder().DecodeAll(b, make([]byte, 0, head.FrameContentSize))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", delta.ErrMalformed, err)
+	}
+	return plain, nil
 }
 
 // encoder and decoder are made once: a zstd coder is large, stateless between

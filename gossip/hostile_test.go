@@ -321,7 +321,7 @@ func TestFruitlessPulls(t *testing.T) {
 func TestExcess(t *testing.T) {
 	s := newStage(t)
 	s.greet()
-	s.says(binary.AppendUvarint([]byte{byte(kindPull)}, 5))
+	s.says(append(binary.AppendUvarint([]byte{byte(kindPull)}, 5), 0))
 	credit := binary.AppendUvarint([]byte{byte(kindCredit)}, 5)
 	if drops := s.says(credit); len(drops) > 0 {
 		t.Fatalf("credit of a pull that has ended: %v", drops)
@@ -329,7 +329,7 @@ func TestExcess(t *testing.T) {
 	s = newStage(t)
 	s.greet()
 	s.h.write(300, 10_000, false)
-	s.says(binary.AppendUvarint([]byte{byte(kindPull)}, 5))
+	s.says(append(binary.AppendUvarint([]byte{byte(kindPull)}, 5), 0))
 	var drops []Drop
 	for range chunkWindow {
 		s.h.m.sessions[s.peer].serve.flying = 0 // as if all had been credited
@@ -465,7 +465,7 @@ func messages(s *stage) [][]byte {
 		(&root{Root: digest.Of([]byte("x")), Nonce: 3, Ask: true}).append(),
 		(&have{First: true, Last: true, Heads: []clock.LaneHead{{Lane: id.Lane, Head: clock.Head{Seq: 2, Hash: clock.Hash{1}}}}}).append(),
 		{byte(kindNeedFull)},
-		{byte(kindPull), 1},
+		{byte(kindPull), 1, 0},
 		{byte(kindEnd), 1},
 		{byte(kindCredit), 1},
 		{byte(kindTwin)},

@@ -130,6 +130,8 @@ func (h *labHost) Digest() (d digest.Sum) {
 }
 
 // Owns implements Replica.
+func (h *labHost) WantsEntries() bool { return false }
+
 func (h *labHost) Owns(l clock.LaneID) bool { return h.signer != nil && h.signer.Lane == l }
 
 // Survivors implements Replica.
@@ -236,7 +238,7 @@ func (h *labHost) take(e *delta.Entry) {
 }
 
 func (h *labHost) flush() {
-	h.log.Flush(h.batch)
+	h.log.Flush(h.batch, 0)
 	h.lab.must(storage.ApplySync(h.db, h.batch))
 	h.batch = h.db.NewBatch()
 }

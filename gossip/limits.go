@@ -45,6 +45,10 @@ const (
 	// headsPerPage is how many lanes one page of a vector carries.
 	headsPerPage = 4096
 
+	// manyEntries is from how many entries on a fresh peer is served the state
+	// where that is less.
+	manyEntries = 1024
+
 	// MaxPublishBytes is the size up to which entries are put together in one
 	// gossip message.
 	MaxPublishBytes = 256 << 10
@@ -72,6 +76,10 @@ const (
 	// stallMillis is how long a pull may bring nothing before another peer is
 	// asked, and a search for a fork before it is given up.
 	stallMillis = 10_000
+
+	// stateStallMillis is the same for a pull that is answered with a state:
+	// both sides read all of theirs between two messages.
+	stateStallMillis = 60_000
 
 	// retryMillis is how long a peer is left alone after a pull from it came
 	// to nothing; it doubles each time, up to rootIdleMillis.

@@ -14,6 +14,8 @@
 //     known to know, else (need-full) all of them.
 //  3. pull: the side that lacks entries asks, the other streams chunks in its
 //     own order of application, which extends causality, a window at a time.
+//     Where it has dropped what is asked for it serves its state instead (state
+//     messages, which package compaction owns).
 //  4. equal roots and unequal digests, where a lane was forked and closed:
 //     join, the intersection of two states at equal vectors.
 //
@@ -54,6 +56,9 @@ type Replica interface {
 	Marks(n uint64, wanted []uint64) ([]Bucket, error)
 	// Survivors counts the state.
 	Survivors() uint64
+	// WantsEntries says that entries are to be pulled even where the state
+	// would cost less.
+	WantsEntries() bool
 }
 
 // An Effect is one thing to be done. They are to be done in order, and only
@@ -112,12 +117,30 @@ type (
 		Count  uint64
 		Theirs []Bucket
 	}
+	// Serve asks to serve the state to a peer with this vector. The answers go
+	// out by SendState.
+	Serve struct {
+		From   SessionID
+		Pull   uint64
+		Theirs *clock.Vector
+	}
+	// State is a message about a state that is served, here or there. Ours says
+	// that this replica is the one that pulls.
+	State struct {
+		From    SessionID
+		Peer    string
+		Pull    uint64
+		Ours    bool
+		Payload []byte
+	}
 )
 
 func (Admit) task()     {}
 func (CloseLane) task() {}
 func (Retire) task()    {}
 func (Intersect) task() {}
+func (Serve) task()     {}
+func (State) task()     {}
 
 // Config says how a machine stands in the world.
 type Config struct {
@@ -235,7 +258,11 @@ type session struct {
 type pull struct {
 	id         uint64
 	progressAt int64
-	chunks     int // taken so far
+	chunks     int  // taken so far
+	state      bool // the peer serves its state
+
+	// told is our vector as the peer knew it when it was asked.
+	told *clock.Vector
 }
 
 // New returns a machine for a replica's log.
@@ -409,9 +436,11 @@ func (m *Machine) dispatch(s *session, k kind, r *reader) ([]Task, error) {
 		s.told = clock.Vector{}
 		m.sendHave(s, true)
 	case kindPull:
-		if id := r.uint(); r.err == nil {
-			return nil, m.onPull(s, id)
+		if id, entries := r.uint(), r.bool(); r.err == nil {
+			return m.onPull(s, id, entries)
 		}
+	case kindState:
+		return m.onState(s, r)
 	case kindCredit:
 		if id := r.uint(); r.err == nil {
 			return nil, m.onCredit(s, id)
@@ -566,6 +595,47 @@ func (m *Machine) Fresh(nonce uint64) bool {
 		}
 	}
 	return true
+}
+
+// A Seen says up to which ordinal of our order of application a peer is known
+// to hold everything.
+type Seen struct {
+	Node    string
+	Ordinal uint64
+}
+
+// Seen returns, for the sessions, how much of the log the peers hold. A peer
+// that lacks what is no longer in the log counts as having nothing.
+func (m *Machine) Seen() ([]Seen, error) {
+	var out []Seen
+	for _, s := range m.ordered() {
+		if !s.greeted {
+			continue
+		}
+		x := Seen{Node: s.node}
+		if s.rooted && s.root == m.log.Root() {
+			x.Ordinal = m.log.Ordinal()
+		} else if s.theirs.Len() > 0 && !m.log.Below(&s.theirs) {
+			first, err := m.firstMissing(&s.theirs)
+			if err != nil {
+				return nil, err
+			}
+			x.Ordinal = first - 1
+		}
+		out = append(out, x)
+	}
+	return out, nil
+}
+
+// Held returns the seq up to which some peer is known to hold a lane.
+func (m *Machine) Held(l clock.LaneID) (seq uint64) {
+	for _, s := range m.sessions {
+		seq = max(seq, s.theirs.Seq(l))
+	}
+	for _, a := range m.memory {
+		seq = max(seq, a.theirs.Seq(l))
+	}
+	return seq
 }
 
 // A PeerState is how one session stands.

@@ -180,13 +180,15 @@ func (m *Machine) pullNext() {
 	next.pulled = m.pullID
 	m.pulling = next.id
 	m.sendHave(next, false)
-	m.send(next, binary.AppendUvarint([]byte{byte(kindPull)}, m.pullID))
+	next.pull.told = next.told.Clone()
+	m.send(next, appendBool(binary.AppendUvarint([]byte{byte(kindPull)}, m.pullID), m.replica.WantsEntries()))
 }
 
 // checkStall gives a pull that brings nothing up, so that another peer is asked.
 func (m *Machine) checkStall() {
 	s := m.sessions[m.pulling]
-	if s == nil || s.pull == nil || m.now-s.pull.progressAt < stallMillis {
+	if s == nil || s.pull == nil || m.now-s.pull.progressAt < stallMillis ||
+		s.pull.state && m.now-s.pull.progressAt < stateStallMillis {
 		return
 	}
 	m.failPull(s)
@@ -217,16 +219,27 @@ type serve struct {
 	flying int // chunks that the peer has not yet taken
 }
 
-func (m *Machine) onPull(s *session, id uint64) error {
+func (m *Machine) onPull(s *session, id uint64, entries bool) ([]Task, error) {
+	if err := m.sendProofs(s); err != nil {
+		return nil, err
+	}
+	if m.log.Below(&s.theirs) || !entries && m.stateIsLess(s) {
+		s.serve = nil
+		return []Task{Serve{s.id, id, s.theirs.Clone()}}, nil
+	}
 	at, err := m.firstMissing(&s.theirs)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	s.serve = &serve{id: id, at: at, sent: s.theirs.Clone()}
-	if err := m.sendProofs(s); err != nil {
-		return err
-	}
-	return m.serveOn(s)
+	return nil, m.serveOn(s)
+}
+
+// stateIsLess reports whether a peer that holds nothing yet is better served
+// the state than a long history of it. A peer that holds something goes on by
+// entries as long as it can: they keep its own reads of the past exact.
+func (m *Machine) stateIsLess(s *session) bool {
+	return s.theirs.Len() == 0 && m.log.Entries() >= manyEntries && m.replica.Survivors() < m.log.Entries()/2
 }
 
 // firstMissing returns the least ordinal of an entry that a vector lacks.

@@ -64,12 +64,16 @@ type Node struct {
 	stopped chan struct{} // closed when the node stopped by itself
 
 	commits commits
+	// jobs are those that run beside the replica.
+	jobs sync.WaitGroup
 
 	// failure is why the node stopped or refuses writes.
 	failure atomic.Pointer[failure]
 
 	// visible is the ordinal up to which changes are durable and shown.
 	visible atomic.Uint64
+	// history is the ordinal up to which changes can no longer be listed.
+	history atomic.Uint64
 	// waitSince is when the commit that is being waited for was begun, in
 	// milliseconds; 0 while none is.
 	waitSince atomic.Int64
@@ -149,6 +153,7 @@ func New(cfg Config) (*Node, error) {
 		changed: make(chan struct{}),
 	}
 	n.visible.Store(r.log.Ordinal())
+	n.history.Store(r.log.History())
 	go n.run()
 	return n, nil
 }
@@ -198,8 +203,18 @@ func (n *Node) try(f func(int64) (Step, error)) (Step, error) {
 		n.fail(err)
 		return Step{}, n.writeError()
 	}
+	n.history.Store(n.replica.log.History())
 	n.answer()
+	n.runJobs(step.Jobs)
 	return step, nil
+}
+
+// runJobs starts jobs; what they come to is taken in as steps of their own. A
+// node that is closing waits for those that run.
+func (n *Node) runJobs(jobs []Job) {
+	for _, j := range jobs {
+		n.jobs.Go(func() { n.do(j()) })
+	}
 }
 
 // sync lets steps out in order, each when all it rests on is durable.
@@ -350,6 +365,7 @@ func (n *Node) Close() *Resume {
 		close(n.quit)
 	}
 	<-n.done
+	n.jobs.Wait()
 	if n.failed() != nil {
 		return nil
 	}

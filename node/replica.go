@@ -30,6 +30,7 @@ import (
 	"math/rand/v2"
 
 	"github.com/rhizome-p2p/rhizome/clock"
+	"github.com/rhizome-p2p/rhizome/compaction"
 	"github.com/rhizome-p2p/rhizome/delta"
 	"github.com/rhizome-p2p/rhizome/digest"
 	"github.com/rhizome-p2p/rhizome/gossip"
@@ -56,6 +57,10 @@ type ReplicaConfig struct {
 	// Node and Instance are the transport's identity and this process's.
 	Node     string
 	Instance [16]byte
+	// Retention says what compaction drops by itself.
+	Retention compaction.Policy
+	// Peers says that peers are known, though none may have been met.
+	Peers bool
 }
 
 // A Resume is the lane that a cleanly closed replica wrote, and its head.
@@ -87,6 +92,16 @@ type Replica struct {
 	skewed map[delta.Author]bool
 	// doubted remembers the lanes that a dep's hash had peers asked about.
 	doubted map[clock.LaneID]bool
+	// checkpoints is the number of the newest one, and undone one whose entries
+	// are still to be dropped. compactAt is when the policy is asked next.
+	checkpoints uint64
+	undone      *compaction.Checkpoint
+	compactAt   int64
+	// seen is, for each peer, the ordinal up to which it is known to hold all.
+	seen map[string]uint64
+	// serving are the states that are served, and adopt the one that is pulled.
+	serving map[gossip.SessionID]*served
+	adopt   *adoption
 	// proofs are fork proofs that this step has come upon and not yet used.
 	proofs []*oplog.Proof
 }
@@ -101,6 +116,10 @@ type Step struct {
 	Publish [][]byte
 	// Results are those of the requests of a Write, in order.
 	Results []Result
+	// Freed says that ranges were deleted whose space can be given back.
+	Freed bool
+	// Jobs are to be run; they need not wait for the commit.
+	Jobs []Job
 }
 
 // OpenReplica opens a space in a store.
@@ -113,6 +132,7 @@ func OpenReplica(cfg ReplicaConfig) (*Replica, error) {
 		cfg: cfg, db: cfg.DB, log: log,
 		author: delta.Author(cfg.Key.Public().(ed25519.PublicKey)),
 		skewed: make(map[delta.Author]bool), doubted: make(map[clock.LaneID]bool),
+		seen: make(map[string]uint64), serving: make(map[gossip.SessionID]*served),
 	}
 	r.state = newState(cfg.DB, log.Prefix(), log.Lanes, log.Ordinal() == 0)
 	r.fold.State = r.state
@@ -129,6 +149,11 @@ func OpenReplica(cfg ReplicaConfig) (*Replica, error) {
 		return nil, fmt.Errorf("open replica: %w", err)
 	case log.Ordinal() > 0:
 		return nil, fmt.Errorf("open replica: log without state: %w", storage.ErrCorrupt)
+	}
+	for _, open := range []func() error{r.openEras, r.openSeen, r.openCheckpoints} {
+		if err := open(); err != nil {
+			return nil, fmt.Errorf("open replica: %w", err)
+		}
 	}
 	r.resume()
 	r.machine = gossip.New(gossip.Config{Instance: cfg.Instance, Node: cfg.Node, Rand: cfg.Spread}, log, r)
@@ -189,6 +214,9 @@ func (r *Replica) Digest() digest.Sum { return r.fold.Tally.Digest }
 // Survivors implements gossip.Replica.
 func (r *Replica) Survivors() uint64 { return r.fold.Tally.Rows }
 
+// WantsEntries implements gossip.Replica.
+func (r *Replica) WantsEntries() bool { return r.cfg.Retention.Mode == compaction.Archive }
+
 // Owns implements gossip.Replica.
 func (r *Replica) Owns(l clock.LaneID) bool { return r.signer != nil && r.signer.Lane == l }
 
@@ -220,7 +248,7 @@ func (r *Replica) end() (Step, error) {
 // Commits become durable in order, and so the last one of a step stands for all.
 func (r *Replica) apply() error {
 	r.state.flush(r.batch)
-	r.log.Flush(r.batch)
+	r.log.Flush(r.batch, r.now)
 	if r.batch.Bytes() == 0 {
 		return nil
 	}
@@ -367,6 +395,8 @@ func (r *Replica) Opened(nowMillis int64, id gossip.SessionID, peer, addr string
 func (r *Replica) Closed(nowMillis int64, id gossip.SessionID) (Step, error) {
 	r.begin(nowMillis)
 	r.machine.Closed(nowMillis, id)
+	r.release(id)
+	r.adoptTick()
 	return r.end()
 }
 
@@ -377,6 +407,11 @@ func (r *Replica) Tick(nowMillis int64) (Step, error) {
 		r.log.Pending.Sweep(r.log.Vector().Covers)
 	}
 	r.machine.Tick(nowMillis)
+	r.serveTick()
+	r.adoptTick()
+	if err := r.compactTick(); err != nil {
+		return Step{}, err
+	}
 	return r.end()
 }
 
@@ -422,6 +457,10 @@ func (r *Replica) do(t gossip.Task) error {
 		r.retire(t.Lane)
 	case gossip.Intersect:
 		return r.intersect(t)
+	case gossip.Serve:
+		return r.serve(t)
+	case gossip.State:
+		return r.onState(t)
 	}
 	return nil
 }

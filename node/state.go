@@ -19,11 +19,15 @@ import (
 // The kinds of keys that the state takes, after the space's prefix. Package
 // oplog owns 'e', 'l', 'o', 'p', 't' and 'x'.
 const (
-	kindDead  = 'd' // row key | lane number (4) | seq (8) | index (4)  ->  killer, survivor
-	kindKill  = 'k' // scope's length (2) | scope | killer as above     ->  exact, kill
-	kindMeta  = 'm' //                                                 ->  tally, clock
-	kindRef   = 'r' // name(target) | row key                           ->  nothing
-	kindState = 's' // row key                                         ->  survivors
+	kindCheckpoint = 'c' // number (8)                              ->  checkpoint
+	kindDead       = 'd' // era (4) | row key | lane number (4) | seq (8) | index (4)  ->  killer, survivor
+	kindEras       = 'h' //                                                 ->  eras of dead rows and kills
+	kindStaged     = 'g' // row key | dot as above -> survivor of a peer's state
+	kindKill       = 'k' // era (4) | scope's length (2) | scope | killer as above  ->  exact, kill
+	kindMeta       = 'm' //                                                 ->  tally, clock
+	kindRef        = 'r' // name(target) | row key                           ->  nothing
+	kindSeen       = 'w' // peer                                            ->  ordinal up to which it holds all
+	kindState      = 's' // row key                                         ->  survivors
 )
 
 // rows is a merge.View of what a storage reader holds.
@@ -83,6 +87,16 @@ type state struct {
 
 	// journal undoes what a transaction did to changed.
 	journal []undo
+
+	// eras are those of dead rows and kills, the newest last; they are written
+	// when they change.
+	eras      eras
+	erasDirty bool
+	// past is the newest time of what lies below the horizon.
+	past clock.Timestamp
+
+	// forget says that what dies is not kept.
+	forget bool
 
 	// known answers for absent keys; nil until it pays to build it.
 	known  *filter
@@ -270,14 +284,19 @@ func (s *state) SetRef(target string, key []byte, present bool) {
 
 // Bury implements merge.State.
 func (s *state) Bury(key []byte, v merge.Survivor, killer clock.Dot) {
-	k := s.appendDot(s.key(kindDead, key), v.Dot)
+	if s.forget {
+		return
+	}
+	k := s.appendDot(s.inEra(kindDead, s.eras.now(), key), v.Dot)
 	b := s.appendDot(nil, killer)
 	s.side = append(s.side, write{key: k, value: merge.AppendRow(b, []merge.Survivor{v}, s.lanes)})
 }
 
 // unbury forgets that a survivor died.
 func (s *state) unbury(key []byte, d clock.Dot) {
-	s.side = append(s.side, write{key: s.appendDot(s.key(kindDead, key), d), del: true})
+	for _, e := range s.eras {
+		s.side = append(s.side, write{key: s.appendDot(s.inEra(kindDead, e.number, key), d), del: true})
+	}
 }
 
 // Kill implements merge.State.
@@ -292,12 +311,12 @@ func (s *state) Kill(scope []byte, exact bool, k *delta.Kill, killer clock.Dot) 
 			v = s.appendDot(v, d)
 		}
 	}
-	s.side = append(s.side, write{key: s.appendDot(s.killScope(scope), killer), value: v})
+	s.side = append(s.side, write{key: s.appendDot(s.killScope(s.eras.now(), scope), killer), value: v})
 }
 
-// killScope returns the prefix of the kept kills with exactly this scope.
-func (v *rows) killScope(scope []byte) []byte {
-	return append(v.key(kindKill, binary.BigEndian.AppendUint16(nil, uint16(len(scope)))), scope...)
+// killScope returns the prefix of an era's kept kills with exactly this scope.
+func (v *rows) killScope(era uint32, scope []byte) []byte {
+	return append(v.inEra(kindKill, era, binary.BigEndian.AppendUint16(nil, uint16(len(scope)))), scope...)
 }
 
 const dotBytes = 4 + 8 + 4
@@ -380,6 +399,10 @@ func (s *state) flush(b storage.Batch) {
 		} else {
 			b.Set(w.key, w.value)
 		}
+	}
+	if s.erasDirty {
+		b.Set(s.key(kindEras, nil), s.eras.append(nil, s.past))
+		s.erasDirty = false
 	}
 	s.side, s.journal = s.side[:0], s.journal[:0]
 	clear(s.changed)

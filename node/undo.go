@@ -167,37 +167,47 @@ func (r *Replica) overwritten(at located, d *delta.Delta, dot clock.Dot, within 
 	for i := range d.Kills {
 		k := &d.Kills[i]
 		scope, exact := merge.Scope(d, own, k)
-		lo := r.state.key(kindDead, scope)
-		keys := len(r.state.prefix) + 1
-		for kv, err := range r.db.Scan(lo, storage.PrefixEnd(lo)) {
-			if err != nil {
-				return nil, fmt.Errorf("undo: %w", err)
-			}
-			row := kv.Key[keys : len(kv.Key)-dotBytes]
-			if exact && !bytes.Equal(row, scope) {
-				continue
-			}
-			killer, s, err := r.state.parseDead(kv.Value)
-			if err != nil {
-				return nil, err
-			}
-			if killer != dot || within(s.Dot) || !k.Hits(s.Dot) {
-				continue
+		err := r.state.deadIn(r.state.eras, scope, func(row []byte, killer clock.Dot, s merge.Survivor) error {
+			if exact && !bytes.Equal(row, scope) || killer != dot || within(s.Dot) || !k.Hits(s.Dot) {
+				return nil
 			}
 			others, err := r.state.killedElse(row, s.Dot, within)
-			if err != nil {
-				return nil, err
+			if err != nil || others {
+				return err
 			}
-			if !others {
-				p, err := priorOf(row, &s)
-				if err != nil {
-					return nil, err
-				}
-				out = append(out, p)
-			}
+			p, err := priorOf(row, &s)
+			out = append(out, p)
+			return err
+		})
+		if err != nil {
+			return nil, fmt.Errorf("undo: %w", err)
 		}
 	}
 	return out, nil
+}
+
+// deadIn calls f for each dead row in a scope, with what killed it first.
+func (v *rows) deadIn(all eras, scope []byte, f func(row []byte, killer clock.Dot, s merge.Survivor) error) error {
+	for _, e := range all {
+		lo := v.inEra(kindDead, e.number, scope)
+		keys := len(lo) - len(scope)
+		for kv, err := range v.r.Scan(lo, storage.PrefixEnd(lo)) {
+			if err != nil {
+				return fmt.Errorf("scan dead rows: %w", err)
+			}
+			if len(kv.Key) < keys+dotBytes {
+				return fmt.Errorf("dead row %x: %w", kv.Key, storage.ErrCorrupt)
+			}
+			killer, s, err := v.parseDead(kv.Value)
+			if err != nil {
+				return err
+			}
+			if err := f(kv.Key[keys:len(kv.Key)-dotBytes], killer, s); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // priorOf returns what re-asserts a dead survivor. Of a counter it is the
@@ -229,55 +239,72 @@ func (v *rows) parseDead(b []byte) (killer clock.Dot, s merge.Survivor, err erro
 
 // killedElse reports whether some kept kill from outside a transaction names
 // the dot in the row.
-func (v *rows) killedElse(row []byte, d clock.Dot, within func(clock.Dot) bool) (found bool, err error) {
-	err = prefixes(row, func(scope []byte) {
-		if found || err != nil {
-			return
-		}
-		lo := v.killScope(scope)
-		for kv, scanErr := range v.r.Scan(lo, storage.PrefixEnd(lo)) {
-			if scanErr != nil {
-				err = scanErr
-				return
-			}
-			killer, _, dotErr := v.parseDot(kv.Key[len(kv.Key)-dotBytes:])
-			if dotErr != nil {
-				err = dotErr
-				return
-			}
-			if within(killer) {
-				continue
-			}
-			k, parseErr := v.parseKill(kv.Value)
-			if parseErr != nil {
-				err = parseErr
-				return
-			}
-			if k.Hits(d) {
-				found = true
-				return
-			}
-		}
+func (s *state) killedElse(row []byte, d clock.Dot, within func(clock.Dot) bool) (found bool, err error) {
+	err = s.killsOf(s.eras, row, func(killer clock.Dot, k *delta.Kill) bool {
+		found = !within(killer) && k.Hits(d)
+		return !found
 	})
 	return found, err
 }
 
+// killsOf calls f with each kept kill that reaches a row, until f returns false.
+func (v *rows) killsOf(all eras, row []byte, f func(killer clock.Dot, k *delta.Kill) bool) (err error) {
+	done := false
+	one := func(era uint32, scope []byte) error {
+		lo := v.killScope(era, scope)
+		for kv, err := range v.r.Scan(lo, storage.PrefixEnd(lo)) {
+			if err != nil {
+				return fmt.Errorf("scan kept kills: %w", err)
+			}
+			if len(kv.Key) != len(lo)+dotBytes {
+				continue // of a longer scope
+			}
+			killer, _, err := v.parseDot(kv.Key[len(lo):])
+			if err != nil {
+				return err
+			}
+			k, err := v.parseKill(kv.Value)
+			if err != nil {
+				return err
+			}
+			if len(kv.Value) > 0 && kv.Value[0] == 1 && len(scope) != len(row) {
+				continue // exactly another row
+			}
+			if done = !f(killer, &k); done {
+				return nil
+			}
+		}
+		return nil
+	}
+	scopes := prefixes(row, func(scope []byte) {
+		for _, e := range all {
+			if !done && err == nil {
+				err = one(e.number, scope)
+			}
+		}
+	})
+	return errors.Join(err, scopes)
+}
+
 // buried returns a dead survivor of a row that nothing killed but what within
 // says.
-func (v *rows) buried(row []byte, d clock.Dot, within func(clock.Dot) bool) (s merge.Survivor, ok bool, err error) {
-	b, err := v.r.Get(v.appendDot(v.key(kindDead, row), d))
-	if errors.Is(err, storage.ErrNotFound) {
-		return s, false, nil
+func (s *state) buried(row []byte, d clock.Dot, within func(clock.Dot) bool) (dead merge.Survivor, ok bool, err error) {
+	for _, e := range s.eras {
+		b, err := s.r.Get(s.appendDot(s.inEra(kindDead, e.number, row), d))
+		if errors.Is(err, storage.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return dead, false, fmt.Errorf("read dead row: %w", err)
+		}
+		killer, dead, err := s.parseDead(b)
+		if err != nil || !within(killer) {
+			return dead, false, err
+		}
+		others, err := s.killedElse(row, d, within)
+		return dead, err == nil && !others, err
 	}
-	if err != nil {
-		return s, false, fmt.Errorf("read dead row: %w", err)
-	}
-	killer, s, err := v.parseDead(b)
-	if err != nil || !within(killer) {
-		return s, false, err
-	}
-	others, err := v.killedElse(row, d, within)
-	return s, err == nil && !others, err
+	return dead, false, nil
 }
 
 func (v *rows) parseKill(b []byte) (k delta.Kill, err error) {

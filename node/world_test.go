@@ -65,6 +65,8 @@ type world struct {
 	// heard, if not nil, is told of all messages as they are sent.
 	heard func(from, to *host, message []byte)
 	bytes int // sent so far
+	// seen counts the cases that a schedule came upon.
+	seen map[string]int
 }
 
 // A host is a replica and what it stands on.
@@ -79,6 +81,7 @@ type host struct {
 	rnd  *rand.ChaCha8
 	// out are the steps on their way to durability, in order.
 	out   []pendingStep
+	jobs  []func(int64) (Step, error) // what jobs have come to
 	acked []Receipt
 	// alarms are the kinds raised.
 	alarms []string
@@ -156,7 +159,7 @@ func (h *host) start(resume *Resume) {
 	})
 	h.w.must(err)
 	r.Machine().SetAddrs([]string{"/addr/" + h.name})
-	h.r, h.out = r, nil
+	h.r, h.out, h.jobs = r, nil, nil
 }
 
 func (h *host) now() int64 { return h.w.now + h.skew }
@@ -170,7 +173,17 @@ func (h *host) did(s Step, err error) Step {
 	if s.Commit != nil || len(s.Effects) > 0 || len(s.Publish) > 0 || len(s.Results) > 0 {
 		h.out = append(h.out, pendingStep{s, len(s.Results) > 0})
 	}
+	for _, j := range s.Jobs {
+		h.jobs = append(h.jobs, j())
+	}
 	return s
+}
+
+// finish takes in what the oldest job has come to.
+func (h *host) finish() {
+	f := h.jobs[0]
+	h.jobs = h.jobs[1:]
+	h.did(f(h.now()))
 }
 
 // sync makes the oldest step durable and lets its effects out.
@@ -398,7 +411,10 @@ func (w *world) drain() {
 	for rounds := 0; ; rounds++ {
 		busy := false
 		for _, h := range w.hosts {
-			busy = busy || len(h.out) > 0
+			busy = busy || len(h.out) > 0 || len(h.jobs) > 0
+			for len(h.jobs) > 0 {
+				h.finish()
+			}
 			h.flush()
 		}
 		for len(w.topic) > 0 {

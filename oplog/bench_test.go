@@ -41,7 +41,7 @@ func BenchmarkAppendFlush(b *testing.B) {
 		if err := r.Append(r.batch, e); err != nil {
 			b.Fatal(err)
 		}
-		r.Flush(r.batch)
+		r.Flush(r.batch, 0)
 		if err := storage.ApplySync(r.db, r.batch); err != nil {
 			b.Fatal(err)
 		}

@@ -90,6 +90,10 @@ func (l *Log) ChainFrom(id clock.EntryID) (c Chain, err error) {
 	if c, ok, err := l.chainOn(c); ok || err != nil {
 		return c, err
 	}
+	if s := l.lanes[id.Lane]; len(c.Headers) == 0 && s.signed.Seq == id.Seq {
+		// The entry was dropped, its header was kept.
+		return Chain{Headers: []delta.Header{s.signed.Header}, Sig: bytes.Clone(s.signed.Sig)}, nil
+	}
 	return Chain{}, fmt.Errorf("no signature within %d entries from %v: %w", MaxChain, id, ErrNotFound)
 }
 
@@ -205,7 +209,8 @@ func (l *Log) Close(b storage.Batch, p *Proof) (taken []*delta.Entry, changed bo
 		b.Delete(l.entryKey(kindEntry, s.number, e.Seq))
 		b.Set(l.entryKey(kindKept, s.number, e.Seq), appendRecord(nil, e, r.Ordinal))
 	}
-	if err := l.lower(id, s, at); err != nil {
+	below := s.floor >= at
+	if err := l.lower(b, id, s, p); err != nil {
 		return nil, false, err
 	}
 	l.entries -= uint64(len(taken))
@@ -218,19 +223,41 @@ func (l *Log) Close(b storage.Batch, p *Proof) (taken []*delta.Entry, changed bo
 	if err := l.retip(taken); err != nil {
 		return nil, false, err
 	}
+	if below {
+		// What the dropped entries had superseded is not known: every head may
+		// be a tip, and one too many is harmless.
+		for _, lane := range l.vector.Lanes() {
+			if err := l.restoreTip(clock.EntryID{Lane: lane, Seq: l.vector.Seq(lane)}); err != nil {
+				return nil, false, err
+			}
+		}
+	}
 	l.dirty[id] = true
 	b.Set(l.laneKey(kindProof, s.number), p.Append(nil))
 	return taken, true, nil
 }
 
-// lower takes the head of a lane, and its signed head, back below a seq.
-func (l *Log) lower(id clock.LaneID, s *laneState, at uint64) error {
+// lower takes the head of a lane, its signed head and its floor back below the
+// seq of a proof.
+func (l *Log) lower(b storage.Batch, id clock.LaneID, s *laneState, p *Proof) error {
+	at := p.Seq()
 	if l.vector.Seq(id) < at {
 		return nil // and so is the signed head
 	}
 	h, err := l.HashAt(clock.EntryID{Lane: id, Seq: at - 1})
+	if errors.Is(err, ErrNotFound) {
+		// It was dropped. The proof names it, unless the lane forked further
+		// down too: then another proof will close it there.
+		h, err = p.A.Headers[0].Prev, nil
+	}
 	if err != nil {
 		return err
+	}
+	if s.horizon > at-1 {
+		s.floor, s.horizon, s.local = min(s.floor, at-1), at-1, min(s.local, at-1)
+		if s.horizon == 0 {
+			b.Delete(l.laneKey(kindFloor, s.number))
+		}
 	}
 	if s.signed.Seq >= at {
 		if s.signed, err = l.signedBelow(id, s, at); err != nil {

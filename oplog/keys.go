@@ -7,9 +7,11 @@ import (
 )
 
 // The kinds of keys that the log owns, after the space's prefix. Package node
-// owns 'd', 'k', 'm', 'r' and 's'; docs/format.md lists all.
+// owns 'c', 'd', 'g', 'h', 'k', 'm', 'r' and 's'; docs/format.md lists all.
 const (
+	kindMark  = 'a'
 	kindEntry = 'e'
+	kindFloor = 'f'
 	kindLane  = 'l'
 	kindOrder = 'o'
 	kindProof = 'p'

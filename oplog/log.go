@@ -12,11 +12,13 @@
 // All keys stand behind the space's prefix; n is a lane's number (4 bytes,
 // big-endian), which never leaves the node.
 //
+//	'a' | ordinal (8)     ->  mark: when that was applied, and bytes up to there
 //	'e' | n | seq (8)     ->  entry (see appendRecord)
+//	'f' | n               ->  floor of a lane that has one
 //	'l' | n               ->  lane: key, close, head, newest signed head
 //	'o' | ordinal (8)     ->  runs, in the order of application
 //	'p' | n               ->  fork proof of a closed lane
-//	't'                   ->  ordinal, entries, tips
+//	't'                   ->  ordinal, entries, tips, where the history begins
 //	'x' | n | seq (8)     ->  entry that a closing keeps out of the state
 //
 // # Forks
@@ -25,6 +27,12 @@
 // Proof: its entries from s on leave the log's order and are kept under 'x',
 // its head goes back to s − 1, and deps and kills that name it at or above s
 // count as met once it is applied up to s − 1.
+//
+// # Floors
+//
+// Raw entries may be dropped from the start of each lane up to its floor. The
+// lane's head and its signature stay, and so does the vector: what is dropped
+// stays applied. A state that is adopted from a peer raises floors likewise.
 //
 // A Log has one owner; a Store, for reading, has none and is safe to share.
 package oplog
@@ -68,13 +76,22 @@ type Log struct {
 	// stands for the lane's last entry.
 	tips map[clock.LaneID]clock.Head
 
-	ordinal uint64 // of the newest admitted entry
+	ordinal uint64 // of the newest admitted entry, or of an adoption
 	entries uint64 // raw entries held
+
+	// history is the ordinal up to which the order of application has gaps.
+	history uint64
+	// bytes counts those of all raw entries since the log began, and dropped
+	// those of them that went; marks are places in between, all above history.
+	bytes, dropped uint64
+	marks          []Mark
+	lastTime       int64 // of the newest flush with entries
 
 	Pending Pending
 
 	// What Flush has yet to write.
 	dirty      map[clock.LaneID]bool
+	tipsDirty  bool
 	runs       []byte
 	firstOfRun uint64 // the ordinal of the first entry in runs or open
 	open       openRun
@@ -93,7 +110,10 @@ type laneState struct {
 	// vouch for the entry before the fork.
 	closedBy [2]clock.Hash
 	signed   delta.SignedHead // its Sig is the log's own memory
-	keptTo   clock.Head       // the last entry that Keep has set aside
+	// floor, horizon and local are seqs: see floor.go. floor <= horizon, and
+	// floor <= the head's seq.
+	floor, horizon, local uint64
+	keptTo                clock.Head // the last entry that Keep has set aside
 	// fresh are the entries appended since the last Flush, which no reader of
 	// the store can see yet. They end at the head.
 	fresh []freshEntry
@@ -226,7 +246,9 @@ func (l *Log) Append(b storage.Batch, e *delta.Entry) error {
 		}
 	}
 	l.tips[e.Lane] = head
-	b.Set(l.entryKey(kindEntry, s.number, e.Seq), appendRecord(nil, e, l.ordinal))
+	rec := appendRecord(nil, e, l.ordinal)
+	l.bytes += uint64(len(rec))
+	b.Set(l.entryKey(kindEntry, s.number, e.Seq), rec)
 	return nil
 }
 
@@ -252,19 +274,25 @@ func (l *Log) closeRun() {
 }
 
 // Flush writes what belongs to the batch as a whole: the order of its entries,
-// the lanes that moved, the tips.
-func (l *Log) Flush(b storage.Batch) {
+// the lanes that moved, the tips. The time is the wall clock's, in
+// milliseconds.
+func (l *Log) Flush(b storage.Batch, now int64) {
 	l.closeRun()
 	if len(l.runs) > 0 {
 		b.Set(l.orderKey(l.firstOfRun), l.runs)
 		l.runs = l.runs[:0]
+		l.mark(b, now)
 	}
-	if len(l.dirty) == 0 {
+	if len(l.dirty) == 0 && !l.tipsDirty {
 		return
 	}
+	l.tipsDirty = false
 	for _, id := range slices.SortedFunc(maps.Keys(l.dirty), clock.LaneID.Compare) {
 		s := l.lanes[id]
 		b.Set(l.laneKey(kindLane, s.number), l.appendLane(nil, id, s))
+		if s.horizon > 0 {
+			b.Set(l.laneKey(kindFloor, s.number), appendFloor(nil, s))
+		}
 		clear(s.fresh) // let the entries go
 		s.fresh = s.fresh[:0]
 	}

@@ -80,6 +80,21 @@ func (p *Pending) ReleaseLane(l clock.LaneID) []*delta.Entry {
 	return out
 }
 
+// ReleaseAll takes out everything, in order: what it waited for may be covered
+// by now.
+func (p *Pending) ReleaseAll() []*delta.Entry {
+	ids := make([]clock.EntryID, 0, len(p.waiting))
+	for id := range p.waiting {
+		ids = append(ids, id)
+	}
+	sortIDs(ids)
+	var out []*delta.Entry
+	for _, id := range ids {
+		out = append(out, p.Release(id)...)
+	}
+	return out
+}
+
 // Sweep drops what is covered by now; it came by another way.
 func (p *Pending) Sweep(covered func(clock.EntryID) bool) {
 	for id, w := range p.held {

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 
 	"github.com/rhizome-p2p/rhizome/clock"
 	"github.com/rhizome-p2p/rhizome/delta"
@@ -23,7 +24,7 @@ func Open(db storage.DB, prefix []byte, space clock.Hash) (*Log, error) {
 		tips:  make(map[clock.LaneID]clock.Head),
 		dirty: make(map[clock.LaneID]bool),
 	}
-	for _, read := range []func() error{l.readLanes, l.readProofs, l.checkLanes, l.readTips, l.checkOrder} {
+	for _, read := range []func() error{l.readLanes, l.readFloors, l.readProofs, l.checkLanes, l.readTips, l.checkOrder, l.readMarks} {
 		if err := read(); err != nil {
 			return nil, fmt.Errorf("open log: %w", err)
 		}
@@ -71,6 +72,44 @@ func (l *Log) appendLane(b []byte, id clock.LaneID, s *laneState) []byte {
 	b = appendUvarint(b, uint64(s.signed.Time))
 	b = append(b, s.signed.Body[:]...)
 	return append(b, s.signed.Sig...)
+}
+
+// The stored form of a lane's floor: a checksum, then floor, horizon, local
+// (uvarints). There is no row where they are all 0.
+func appendFloor(b []byte, s *laneState) []byte {
+	return appendSummed(b, appendUvarint(appendUvarint(appendUvarint(nil, s.floor), s.horizon), s.local))
+}
+
+func (l *Log) readFloors() error {
+	return l.scan(kindFloor, func(number uint32, b []byte) error {
+		id, ok := l.Lanes.Lane(number)
+		if !ok {
+			return fmt.Errorf("floor of an unknown lane: %w", storage.ErrCorrupt)
+		}
+		s, r := l.lanes[id], summed(b)
+		s.floor, s.horizon, s.local = r.uvarint(), r.uvarint(), r.uvarint()
+		head := l.vector.Seq(id)
+		if r.bad || len(r.b) > 0 || s.floor > s.horizon || s.horizon > head || s.local > s.floor {
+			return fmt.Errorf("head %d, horizon %d, floor %d: %w", head, s.horizon, s.floor, storage.ErrCorrupt)
+		}
+		return nil
+	})
+}
+
+// appendSummed appends a row with a checksum in front: CRC-32 (Castagnoli).
+func appendSummed(b, row []byte) []byte {
+	return append(binary.BigEndian.AppendUint32(b, crc32.Checksum(row, castagnoli)), row...)
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// summed returns a reader of what appendSummed wrote, a bad one where the
+// checksum does not hold.
+func summed(b []byte) rowReader {
+	if len(b) < 4 || binary.BigEndian.Uint32(b) != crc32.Checksum(b[4:], castagnoli) {
+		return rowReader{bad: true}
+	}
+	return rowReader{b: b[4:]}
 }
 
 func (l *Log) readLane(number uint32, b []byte) error {
@@ -160,8 +199,8 @@ func (l *Log) checkHead(id clock.LaneID, s *laneState) error {
 	for _, c := range []struct {
 		seq  uint64
 		held bool
-	}{{head.Seq, true}, {head.Seq + 1, false}} {
-		if c.seq == 0 {
+	}{{s.floor, false}, {s.floor + 1, true}, {head.Seq, true}, {head.Seq + 1, false}} {
+		if c.seq == 0 || c.held && s.floor == head.Seq {
 			continue
 		}
 		r, err := l.Record(l.db, clock.EntryID{Lane: id, Seq: c.seq})
@@ -169,12 +208,15 @@ func (l *Log) checkHead(id clock.LaneID, s *laneState) error {
 		case err != nil && !errors.Is(err, ErrNotFound):
 			return err
 		case err == nil && !c.held:
-			return fmt.Errorf("an entry above the head %d: %w", head.Seq, storage.ErrCorrupt)
-		case err == nil && delta.HashHeader(&r.Header) != head.Hash:
+			return fmt.Errorf("an entry %d, the head is %d and the floor %d: %w", c.seq, head.Seq, s.floor, storage.ErrCorrupt)
+		case err == nil && c.seq == head.Seq && delta.HashHeader(&r.Header) != head.Hash:
 			return fmt.Errorf("the head %d is not the entry: %w", head.Seq, storage.ErrCorrupt)
-		case err != nil && c.held && !l.vouches(id, s, head):
-			return fmt.Errorf("nothing vouches for the head %d: %w", head.Seq, storage.ErrCorrupt)
+		case err != nil && c.held:
+			return fmt.Errorf("entry %d is lost, of %d to %d: %w", c.seq, s.floor+1, head.Seq, storage.ErrCorrupt)
 		}
+	}
+	if s.floor > 0 && s.floor == head.Seq && !l.vouches(id, s, head) {
+		return fmt.Errorf("nothing vouches for the head %d: %w", head.Seq, storage.ErrCorrupt)
 	}
 	return l.checkSigned(id, s)
 }
@@ -202,16 +244,23 @@ func (l *Log) checkSigned(id clock.LaneID, s *laneState) error {
 	return err
 }
 
+// The stored form of the tips: 80 00, a number in a form that is not the
+// shortest, so that no row of version 1 begins so | checksum of the rest (4)
+// | history, bytes, dropped, ordinal, entries, count (uvarints) | for each tip,
+// in lane order: lane number, seq (uvarints), hash (32).
+var tipsHead = []byte{0x80, 0x00}
+
 func (l *Log) appendTips(b []byte) []byte {
-	b = appendUvarint(b, l.ordinal)
-	b = appendUvarint(b, l.entries)
-	b = appendUvarint(b, uint64(len(l.tips)))
-	for _, t := range l.Tips() {
-		b = appendUvarint(b, uint64(l.Lanes.Number(t.Lane)))
-		b = appendUvarint(b, t.Head.Seq)
-		b = append(b, t.Head.Hash[:]...)
+	var row []byte
+	for _, n := range []uint64{l.history, l.bytes, l.dropped, l.ordinal, l.entries, uint64(len(l.tips))} {
+		row = appendUvarint(row, n)
 	}
-	return b
+	for _, t := range l.Tips() {
+		row = appendUvarint(row, uint64(l.Lanes.Number(t.Lane)))
+		row = appendUvarint(row, t.Head.Seq)
+		row = append(row, t.Head.Hash[:]...)
+	}
+	return appendSummed(append(b, tipsHead...), row)
 }
 
 func (l *Log) readTips() error {
@@ -223,6 +272,10 @@ func (l *Log) readTips() error {
 		return fmt.Errorf("tips: %w", noRow(err))
 	}
 	r := rowReader{b: b}
+	if rest, ok := bytes.CutPrefix(b, tipsHead); ok {
+		r = summed(rest)
+		l.history, l.bytes, l.dropped = r.uvarint(), r.uvarint(), r.uvarint()
+	}
 	l.ordinal, l.entries = r.uvarint(), r.uvarint()
 	var last clock.LaneID
 	for n := r.uvarint(); n > 0 && !r.bad; n-- {
@@ -239,7 +292,11 @@ func (l *Log) readTips() error {
 			return err
 		}
 	}
-	if r.bad || len(r.b) > 0 || l.entries > l.ordinal {
+	var held uint64
+	for id, s := range l.lanes {
+		held += l.vector.Seq(id) - s.floor
+	}
+	if r.bad || len(r.b) > 0 || l.entries != held || l.history > l.ordinal {
 		return fmt.Errorf("tips: %w", storage.ErrCorrupt)
 	}
 	return nil
@@ -257,11 +314,11 @@ func (l *Log) checkTip(id clock.EntryID, h clock.Hash) error {
 	return err
 }
 
-// checkOrder holds the ordinal to the last order row: a lower one would
-// overwrite rows.
+// checkOrder holds the ordinal to the last order row, or to the end of the
+// history where that is later: a lower one would overwrite rows.
 func (l *Log) checkOrder() error {
 	lo := l.orderKey(0)
-	var last uint64
+	last := l.history
 	for kv, err := range l.db.ScanReverse(lo, storage.PrefixEnd(l.key(kindOrder))) {
 		if err != nil {
 			return fmt.Errorf("scan order: %w", err)
@@ -276,7 +333,7 @@ func (l *Log) checkOrder() error {
 		if err != nil {
 			return err
 		}
-		last = next - 1
+		last = max(last, next-1)
 		break
 	}
 	if last != l.ordinal {

@@ -171,7 +171,7 @@ func (r *replica) close(p *Proof) (taken []*delta.Entry, changed bool) {
 
 // flush makes durable what was taken in.
 func (r *replica) flush() error {
-	r.Flush(r.batch)
+	r.Flush(r.batch, 0)
 	b := r.batch
 	r.batch = r.db.NewBatch()
 	return storage.ApplySync(r.db, b)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/rhizome-p2p/rhizome/clock"
+	"github.com/rhizome-p2p/rhizome/compaction"
 	"github.com/rhizome-p2p/rhizome/gossip"
 	"github.com/rhizome-p2p/rhizome/node"
 	"github.com/rhizome-p2p/rhizome/storage"
@@ -97,6 +98,7 @@ func (h *host) start(resume *node.Resume) {
 	r, err := node.OpenReplica(node.ReplicaConfig{
 		DB: h.disk, Prefix: []byte{1}, Space: w.space, Key: h.key, Random: h.rnd,
 		Spread: fork(h.rnd.Uint64(), 1), Resume: resume, Node: h.node, Instance: instance,
+		Retention: compaction.Policy{Mode: compaction.Archive},
 	})
 	if err != nil {
 		w.fail("opens again", "%s does not open again: %v", h.name, err)
@@ -153,12 +155,29 @@ func (h *host) did(s node.Step, err error) {
 		h.w.fail("delivery", "%s: %v", h.name, err)
 		return
 	}
+	h.runJobs(&s)
 	if s.Commit == nil && len(h.out) == 0 && !h.syncing {
 		h.perform(&s) // it rests on nothing that is not durable
 		return
 	}
 	h.out = append(h.out, s)
 	h.sync()
+}
+
+// jobTakes is how long the work of a job lasts.
+const jobTakes = time.Millisecond
+
+// runJobs does the work of jobs and takes in what they come to a little later.
+func (h *host) runJobs(s *node.Step) {
+	gen := h.gen
+	for _, j := range s.Jobs {
+		finish := j()
+		h.w.after(jobTakes, evJob, h.at, func() {
+			if h.gen == gen && h.up() {
+				h.did(finish(h.millis()))
+			}
+		})
+	}
 }
 
 const (

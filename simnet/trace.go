@@ -27,10 +27,11 @@ const (
 	evCheck                        // invariants are checked
 	evBroken                       // a session's end is noticed
 	evDraw                         // chance, or a script, decides whether something happens: no event in itself
-	lastEvent = evDraw
+	evJob                          // work beside a replica is done
+	lastEvent = evJob
 )
 
-var eventNames = [...]string{"", "tick", "frame", "gossip", "durable", "work", "fault", "connect", "check", "broken", "draw"}
+var eventNames = [...]string{"", "tick", "frame", "gossip", "durable", "work", "fault", "connect", "check", "broken", "draw", "job"}
 
 func (k eventKind) String() string { return eventNames[k] }
 

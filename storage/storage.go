@@ -90,6 +90,11 @@ type DB interface {
 	// cannot keep up with what was applied.
 	Apply(b Batch) (Commit, error)
 
+	// Reclaim gives the space of what was deleted from a range, by now, back to
+	// the file system, as far as that is possible. It may take long and does not
+	// hold up other calls; nothing that can be read changes.
+	Reclaim(lo, hi []byte) error
+
 	// DiskBytes is what the store takes on its disk at this time, recycled
 	// logs included, in bytes. A memory store counts its keys and values.
 	DiskBytes() (uint64, error)

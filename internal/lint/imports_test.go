@@ -32,7 +32,9 @@ var layers = map[string]layer{
 	"storage": {tests: []string{"storage/storagetest"}},
 	"oplog":   {own: []string{"digest", "clock", "delta", "storage", "internal/plant"}},
 	"gossip":  {own: []string{"digest", "clock", "delta", "oplog"}, others: []string{"github.com/klauspost/compress"}, tests: []string{"storage"}},
-	"node":    {own: []string{"digest", "clock", "delta", "merge", "storage", "oplog", "gossip", "internal/plant"}},
+	"node":    {own: []string{"digest", "clock", "delta", "merge", "storage", "oplog", "gossip", "compaction", "internal/plant"}},
+
+	"compaction": {own: []string{"digest", "clock", "delta", "merge", "oplog"}},
 
 	"storage/storagetest": {own: []string{"storage"}, others: []string{"pgregory.net/rapid"}},
 	"storage/pebblestore": {own: []string{"storage"}, others: []string{"github.com/cockroachdb/pebble/v2"}, tests: []string{"storage/storagetest"}},
@@ -58,7 +60,7 @@ var layers = map[string]layer{
 	},
 	"cmd/rhizome/internal/config": {own: []string{"api", "api/server"}, others: []string{"github.com/pelletier/go-toml/v2"}},
 
-	"simnet":          {own: []string{"clock", "delta", "storage", "oplog", "gossip", "node"}, tests: []string{"simnet/workload", "internal/plant", "merge"}},
+	"simnet":          {own: []string{"clock", "delta", "storage", "oplog", "gossip", "compaction", "node"}, tests: []string{"simnet/workload", "internal/plant", "merge"}},
 	"simnet/workload": {own: []string{"clock", "delta", "merge", "node", "simnet"}},
 
 	"examples/fleet/ask": {},

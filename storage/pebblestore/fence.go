@@ -28,7 +28,9 @@ import (
 // does the check that Commit.Wait makes.
 type fence struct {
 	vfs.FS
-	down   atomic.Bool
+	down atomic.Bool
+	// anew says that a file which is reused is to give back its space.
+	anew   atomic.Bool
 	onFail func(error)
 
 	// private makes files 0600 and directories 0700, whatever the umask.
@@ -99,7 +101,15 @@ func (f *fence) OpenReadWrite(name string, c vfs.DiskWriteCategory, opts ...vfs.
 }
 
 func (f *fence) ReuseForWrite(oldname, newname string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	return f.create("reuse", newname, func() (vfs.File, error) { return f.FS.ReuseForWrite(oldname, newname, c) })
+	return f.create("reuse", newname, func() (vfs.File, error) {
+		if f.anew.Load() {
+			if err := f.FS.Remove(oldname); err != nil {
+				return nil, err
+			}
+			return f.FS.Create(newname, c)
+		}
+		return f.FS.ReuseForWrite(oldname, newname, c)
+	})
 }
 
 func (f *fence) OpenDir(name string) (vfs.File, error) {

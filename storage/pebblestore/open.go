@@ -39,6 +39,7 @@ func Open(dir string, opts Options) (*Store, error) {
 		opts: opts, logTo: opts.Logger,
 		gate: newGate(), open: map[*snapshot]struct{}{},
 	}
+	s.ctx, s.end = context.WithCancel(context.Background())
 	s.throttle = newThrottle(
 		func() int { return int(s.db.Metrics().Levels[0].Sublevels) },
 		func() error { return s.refused(true) },

@@ -35,6 +35,7 @@
 package pebblestore
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -81,6 +82,11 @@ type Store struct {
 	// gate is entered by every call that uses db.
 	gate     *gate
 	throttle *throttle
+
+	// ctx ends when the store closes; reclaiming lets one Reclaim run at a time.
+	ctx        context.Context
+	end        context.CancelFunc
+	reclaiming sync.Mutex
 
 	// failed is the first failure. It is set once.
 	failed atomic.Pointer[failure]
@@ -173,6 +179,7 @@ func (s *Store) Close() error {
 	if open == nil {
 		return storage.ErrClosed
 	}
+	s.end()
 	s.gate.close()
 	for snap := range open {
 		_ = snap.end() // it was only read from
