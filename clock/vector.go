@@ -74,6 +74,9 @@ func member(l LaneID, h Head) digest.Sum {
 	return digest.Of(b[:])
 }
 
+// Member returns a lane's part of the root of a vector that has this head of it.
+func Member(l LaneID, h Head) digest.Sum { return member(l, h) }
+
 // Root returns a digest of all (lane, seq, hash): equal vectors have equal
 // roots. It costs nothing: it is kept up to date.
 func (v *Vector) Root() digest.Sum { return v.root }

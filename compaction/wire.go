@@ -26,6 +26,8 @@ const (
 	MsgRows               // server: a page of them
 	MsgCredit             // client: a page is stored, send one more
 	MsgRelease            // client: done, or given up
+	MsgAskDead            // client: send the incs that a closing would revive
+	MsgDead               // server: a page of them
 )
 
 const (
@@ -321,20 +323,49 @@ func AppendRow(b []byte, key []byte, lane int, s *merge.Survivor) []byte {
 func ParseRows(b []byte, lanes []clock.LaneID) (rows []Row, err error) {
 	r := reader{b: b}
 	for len(r.b) > 0 && r.err == nil {
-		x := Row{Key: r.bytes(), Lane: r.lane(len(lanes))}
-		x.Dot.Seq, x.Dot.Index, x.Txn, x.Time = r.uint(), r.index(), r.index(), clock.Timestamp(r.uint())
-		x.Verb = delta.Verb(r.take(1)[0])
-		x.Creator, x.Value = string(r.bytes()), r.bytes()
+		x := r.row(lanes)
 		if r.err != nil {
 			break
 		}
-		x.Dot.Lane = lanes[x.Lane]
 		if err := checkRow(&x); err != nil {
 			return nil, err
 		}
 		rows = append(rows, x)
 	}
 	return rows, r.end()
+}
+
+// A DeadRow is an inc that only its own lane's later ones killed. If that lane
+// turns out to have forked, it may have to live again.
+type DeadRow struct {
+	Row
+	Killer clock.Dot
+}
+
+// AppendDead appends a dead row to a page. The killer is of the same lane.
+func AppendDead(b []byte, key []byte, lane int, s *merge.Survivor, killer clock.Dot) []byte {
+	b = AppendRow(b, key, lane, s)
+	return binary.AppendUvarint(binary.AppendUvarint(b, killer.Seq), uint64(killer.Index))
+}
+
+// ParseDead reads a page of dead rows.
+func ParseDead(b []byte, lanes []clock.LaneID) (dead []DeadRow, err error) {
+	r := reader{b: b}
+	for len(r.b) > 0 && r.err == nil {
+		x := DeadRow{Row: r.row(lanes)}
+		x.Killer = clock.Dot{Lane: x.Dot.Lane, Seq: r.uint(), Index: r.index()}
+		if r.err != nil {
+			break
+		}
+		if err := checkRow(&x.Row); err != nil {
+			return nil, err
+		}
+		if x.Verb != delta.Inc || x.Killer.Compare(x.Dot) <= 0 {
+			return nil, fmt.Errorf("%w: dead row of %v", ErrMalformed, x.Dot)
+		}
+		dead = append(dead, x)
+	}
+	return dead, r.end()
 }
 
 // checkRow checks what can be checked of a survivor without state: it could
@@ -401,6 +432,17 @@ func (r *reader) lane(lanes int) int {
 		return 0
 	}
 	return int(n)
+}
+
+func (r *reader) row(lanes []clock.LaneID) (x Row) {
+	x.Key, x.Lane = r.bytes(), r.lane(len(lanes))
+	x.Dot.Seq, x.Dot.Index, x.Txn, x.Time = r.uint(), r.index(), r.index(), clock.Timestamp(r.uint())
+	x.Verb = delta.Verb(r.take(1)[0])
+	x.Creator, x.Value = string(r.bytes()), r.bytes()
+	if r.err == nil {
+		x.Dot.Lane = lanes[x.Lane]
+	}
+	return x
 }
 
 func (r *reader) take(n int) []byte {

@@ -15,6 +15,7 @@ type probe struct {
 	lane   clock.LaneID
 	lo, hi uint64
 	at     int64 // when the last question was put
+	raised bool  // hi was raised to where both hold an entry
 }
 
 // compareHeads looks whether a peer's head contradicts what we hold.
@@ -23,9 +24,10 @@ func (m *Machine) compareHeads(s *session, theirs clock.LaneHead) error {
 	if theirs.Head.Seq == 0 || theirs.Head.Seq > mine.Seq {
 		return nil // the peer sees it, if anything is wrong
 	}
-	h, err := m.log.HashAt(clock.EntryID{Lane: theirs.Lane, Seq: theirs.Head.Seq})
-	if errors.Is(err, oplog.ErrNotFound) {
-		return nil
+	id := clock.EntryID{Lane: theirs.Lane, Seq: theirs.Head.Seq}
+	h, err := m.log.HashAt(id)
+	if errors.Is(err, oplog.ErrNotFound) || m.log.Settled(id.Lane) && m.log.Vouched(id, theirs.Head.Hash) {
+		return nil // nothing is known, or can be known any more
 	}
 	if err == nil && h != theirs.Head.Hash {
 		s.suspect = true
@@ -87,6 +89,9 @@ func (m *Machine) checkProbes() {
 func (m *Machine) probeOn(s *session) {
 	p := s.probe
 	p.at = m.now
+	if floor := m.log.Floor(p.lane); p.hi <= floor && floor < m.log.Vector().Seq(p.lane) {
+		p.lo, p.hi = floor, floor+1 // below, we hold no header to prove anything with
+	}
 	if p.hi-p.lo == 1 {
 		m.send(s, appendIDMessage(kindChainAsk, clock.EntryID{Lane: p.lane, Seq: p.hi}))
 		return
@@ -139,17 +144,22 @@ func (m *Machine) onHash(s *session, x *hash) error {
 	if p == nil || p.lane != x.ID.Lane || x.ID.Seq != p.lo+(p.hi-p.lo)/2 {
 		return nil // of a search that was given up
 	}
-	mine, err := m.log.HashAt(x.ID)
-	if errors.Is(err, oplog.ErrNotFound) || err == nil && !x.Held {
-		s.probe = nil // the lane was closed meanwhile, on one side
+	if x.ID.Seq > m.log.Vector().Seq(p.lane) {
+		s.probe = nil // the lane was closed meanwhile
 		return nil
 	}
-	if err != nil {
-		return err
-	}
-	if mine == x.Hash {
+	mine, err := m.log.HashAt(x.ID)
+	switch {
+	case errors.Is(err, oplog.ErrNotFound) || err == nil && !x.Held:
+		// One of us has dropped it. The lane may have forked there or below, but
+		// that nobody can prove any more: it is closed at the first entry that
+		// both hold and that differs.
 		p.lo = x.ID.Seq
-	} else {
+	case err != nil:
+		return err
+	case mine == x.Hash:
+		p.lo = x.ID.Seq
+	default:
 		p.hi = x.ID.Seq
 	}
 	m.probeOn(s)
@@ -175,8 +185,19 @@ func (m *Machine) onChain(s *session, x *chain) ([]Task, error) {
 		return nil, nil
 	}
 	s.probe = nil
+	if top := min(m.log.Vector().Seq(p.lane), s.theirs.Seq(p.lane)); len(x.Chain.Headers) == 0 && !p.raised && top > p.hi {
+		// Dropped there. What follows a fork differs too, up to the heads.
+		s.probe = p
+		p.raised, p.lo, p.hi = true, top-1, top
+		m.probeOn(s)
+		return nil, nil
+	}
 	if len(x.Chain.Headers) == 0 {
-		return nil, nil // closed there meanwhile; a proof is on its way
+		// Closed there meanwhile, and a proof is on its way; or dropped.
+		if at, closed := m.log.ClosedAt(p.lane); closed && at == p.hi+1 {
+			m.log.Settle(p.lane)
+		}
+		return nil, nil
 	}
 	if x.Chain.Headers[0].ID() != x.ID {
 		return nil, fmt.Errorf("%w: chain of another entry", delta.ErrMalformed)

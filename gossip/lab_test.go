@@ -130,7 +130,8 @@ func (h *labHost) Digest() (d digest.Sum) {
 }
 
 // Owns implements Replica.
-func (h *labHost) WantsEntries() bool { return false }
+func (h *labHost) WantsEntries() bool        { return false }
+func (h *labHost) Wrote(l clock.LaneID) bool { return h.Owns(l) }
 
 func (h *labHost) Owns(l clock.LaneID) bool { return h.signer != nil && h.signer.Lane == l }
 

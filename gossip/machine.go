@@ -49,6 +49,8 @@ type Replica interface {
 	Digest() digest.Sum
 	// Owns reports whether the replica is writing to the lane.
 	Owns(clock.LaneID) bool
+	// Wrote reports whether the lane is one that this replica's author opened.
+	Wrote(clock.LaneID) bool
 	// Buckets digests the state in n buckets, and Marks lists the survivors of
 	// those that are wanted, in rising order: a survivor is in the bucket that
 	// its sum says. Each reads the state once.
@@ -236,6 +238,7 @@ type session struct {
 	// retryAt.
 	pulled  uint64
 	fails   uint
+	unlike  int // pulls in a row whose entries contradicted ours
 	retryAt int64
 
 	// suspect says that a head of the peer contradicted ours, which is to be
@@ -436,8 +439,12 @@ func (m *Machine) dispatch(s *session, k kind, r *reader) ([]Task, error) {
 		s.told = clock.Vector{}
 		m.sendHave(s, true)
 	case kindPull:
-		if id, entries := r.uint(), r.bool(); r.err == nil {
-			return m.onPull(s, id, entries)
+		id, how := r.uint(), r.take(1)[0]
+		if how > pullState {
+			r.fail("pull")
+		}
+		if r.err == nil {
+			return m.onPull(s, id, how)
 		}
 	case kindState:
 		return m.onState(s, r)
@@ -605,7 +612,9 @@ type Seen struct {
 }
 
 // Seen returns, for the sessions, how much of the log the peers hold. A peer
-// that lacks what is no longer in the log counts as having nothing.
+// that lacks what is no longer in the log counts as having nothing, and so does
+// one that says it has more of a lane than its author, who we are: what it has
+// may not be ours.
 func (m *Machine) Seen() ([]Seen, error) {
 	var out []Seen
 	for _, s := range m.ordered() {
@@ -615,7 +624,7 @@ func (m *Machine) Seen() ([]Seen, error) {
 		x := Seen{Node: s.node}
 		if s.rooted && s.root == m.log.Root() {
 			x.Ordinal = m.log.Ordinal()
-		} else if s.theirs.Len() > 0 && !m.log.Below(&s.theirs) {
+		} else if s.theirs.Len() > 0 && !m.log.Below(&s.theirs) && !m.strange(s) {
 			first, err := m.firstMissing(&s.theirs)
 			if err != nil {
 				return nil, err
@@ -627,13 +636,32 @@ func (m *Machine) Seen() ([]Seen, error) {
 	return out, nil
 }
 
-// Held returns the seq up to which some peer is known to hold a lane.
+// strange reports whether a peer has more of a lane of ours than we.
+func (m *Machine) strange(s *session) bool {
+	for _, c := range s.theirs.Changes(m.log.Vector()) {
+		if m.replica.Wrote(c.Lane) && c.Head.Seq > m.log.Vector().Seq(c.Lane) {
+			return true
+		}
+	}
+	return false
+}
+
+// Held returns the seq up to which some peer is known to hold a lane as we have
+// it: with the same hash. Below the floor that is no longer known.
 func (m *Machine) Held(l clock.LaneID) (seq uint64) {
+	note := func(theirs clock.Head) {
+		if theirs.Seq <= seq {
+			return
+		}
+		if h, err := m.log.HashAt(clock.EntryID{Lane: l, Seq: theirs.Seq}); err == nil && h == theirs.Hash {
+			seq = theirs.Seq
+		}
+	}
 	for _, s := range m.sessions {
-		seq = max(seq, s.theirs.Seq(l))
+		note(s.theirs.Head(l))
 	}
 	for _, a := range m.memory {
-		seq = max(seq, a.theirs.Seq(l))
+		note(a.theirs.Head(l))
 	}
 	return seq
 }

@@ -181,8 +181,27 @@ func (m *Machine) pullNext() {
 	m.pulling = next.id
 	m.sendHave(next, false)
 	next.pull.told = next.told.Clone()
-	m.send(next, appendBool(binary.AppendUvarint([]byte{byte(kindPull)}, m.pullID), m.replica.WantsEntries()))
+	how := pullCheapest
+	switch {
+	case next.unlike >= maxUnlike:
+		how, next.unlike = pullState, 0
+	case m.replica.WantsEntries():
+		how = pullEntries
+	}
+	m.send(next, append(binary.AppendUvarint([]byte{byte(kindPull)}, m.pullID), how))
 }
+
+// How a pull wants to be answered.
+const (
+	pullCheapest byte = iota // entries, or the state where that is less for a fresh replica
+	pullEntries              // entries wherever they are held
+	pullState                // the state
+)
+
+// maxUnlike is how many pulls in a row may bring entries that contradict what is
+// held. If the fork could be proved, it would be by then; else the entries that
+// prove it are dropped, and only the state leads on.
+const maxUnlike = 3
 
 // checkStall gives a pull that brings nothing up, so that another peer is asked.
 func (m *Machine) checkStall() {
@@ -219,11 +238,11 @@ type serve struct {
 	flying int // chunks that the peer has not yet taken
 }
 
-func (m *Machine) onPull(s *session, id uint64, entries bool) ([]Task, error) {
+func (m *Machine) onPull(s *session, id uint64, how byte) ([]Task, error) {
 	if err := m.sendProofs(s); err != nil {
 		return nil, err
 	}
-	if m.log.Below(&s.theirs) || !entries && m.stateIsLess(s) {
+	if how == pullState || m.log.Below(&s.theirs) || how == pullCheapest && m.stateIsLess(s) {
 		s.serve = nil
 		return []Task{Serve{s.id, id, s.theirs.Clone()}}, nil
 	}
@@ -417,11 +436,12 @@ func (m *Machine) Admitted(id SessionID, fresh int, err error) {
 	case err == nil:
 		if fresh > 0 {
 			s.pull.chunks++
-			s.pull.progressAt, s.fails = m.now, 0
+			s.pull.progressAt, s.fails, s.unlike = m.now, 0, 0
 		}
 		m.send(s, binary.AppendUvarint([]byte{byte(kindCredit)}, s.pull.id))
 	case errors.As(err, &fork):
 		m.failPull(s)
+		s.unlike++
 		m.probeFork(s, fork.ID)
 	case errors.Is(err, delta.ErrMalformed):
 		m.drop(s, err, true)

@@ -53,6 +53,14 @@ type adoption struct {
 	asked   *compaction.Set
 	last    compaction.Row // the row that came last
 	arrived digest.Sum     // of rows that were not listed
+
+	// revivable are dead incs of the peer's, asked for last.
+	revivable []compaction.DeadRow
+	askedDead bool
+
+	// forsaken says from where on lanes of our own are not what the peer has
+	// under the same names: see Replica.forsake.
+	forsaken map[clock.LaneID]uint64
 }
 
 type dotAt struct {
@@ -106,6 +114,8 @@ func (r *Replica) onAnswer(t gossip.State) error {
 		return r.onList(a, b)
 	case kind == compaction.MsgRows:
 		return r.onRows(a, b)
+	case kind == compaction.MsgDead:
+		return r.onDead(a, b)
 	}
 	return fmt.Errorf("%w: kind %d", compaction.ErrMalformed, kind)
 }
@@ -210,8 +220,7 @@ func (r *Replica) beginAdoption(a *adoption) error {
 	}
 	// Both must have closed the same lanes at the same seqs: proofs were told
 	// before, and else they are on their way.
-	mine := r.log.Root().Minus(r.log.Vector().Root())
-	if a.offer.Root.Minus(a.theirs.Root()) != mine {
+	if !r.log.HasRoot(a.theirs, a.offer.Root) {
 		return errMoved
 	}
 	for _, t := range a.offer.Tips {
@@ -229,6 +238,10 @@ func (r *Replica) beginAdoption(a *adoption) error {
 	}
 	a.start = r.pin()
 	a.start.number(a.theirs)
+	a.forsaken = r.astray(a.theirs)
+	for l, at := range a.forsaken { // each lane by itself: the order does not matter
+		a.start.vector.Set(l, clock.Head{Seq: at - 1})
+	}
 	a.listed, a.unstaged = make(map[dotAt]digest.Sum), make(map[clock.Dot]bool)
 	a.ranges = compaction.NewRanges(a.theirs, func(lane int) uint64 { return a.start.vector.Seq(a.start.lanes[lane]) })
 	r.adoptJob(a, func() error {
@@ -366,6 +379,9 @@ func (a *adoption) each(f func(key []byte, lane int, s *merge.Survivor, staged b
 	}
 	err := view.Rows(nil, func(key []byte, row []merge.Survivor) error {
 		for i := range row {
+			if at := a.forsaken[row[i].Dot.Lane]; at > 0 && row[i].Dot.Seq >= at {
+				continue
+			}
 			if lane, ok := within(&row[i]); ok {
 				if err := f(key, lane, &row[i], false); err != nil {
 					return err
@@ -434,7 +450,9 @@ func sumLess(a, b digest.Sum) bool {
 // askRows asks for the next rows, or commits where all have come.
 func (r *Replica) askRows(a *adoption) error {
 	if len(a.want) == 0 {
-		return r.commitAdoption(a)
+		a.askedDead = true
+		r.machine.SendState(a.from, a.pull, true, []byte{compaction.MsgAskDead})
+		return nil
 	}
 	n := min(len(a.want), compaction.MaxIntervals)
 	a.asked, a.want, a.last = compaction.NewSet(a.want[:n]), a.want[n:], compaction.Row{}
@@ -468,6 +486,28 @@ func (r *Replica) onRows(a *adoption, b []byte) error {
 	a.asked = nil
 	r.machine.SendState(a.from, a.pull, true, []byte{compaction.MsgCredit})
 	return r.askRows(a)
+}
+
+// onDead takes in a page of dead incs, and with the last one commits.
+func (r *Replica) onDead(a *adoption, b []byte) error {
+	if !a.askedDead || len(b) == 0 || b[0] > 1 {
+		return fmt.Errorf("%w: dead rows that nobody asked for", compaction.ErrMalformed)
+	}
+	plain, err := gossip.Decompress(b[1:], maxPageBytes)
+	if err != nil {
+		return err
+	}
+	dead, err := compaction.ParseDead(plain, a.start.lanes)
+	if err != nil {
+		return err
+	}
+	if a.revivable = append(a.revivable, dead...); len(a.revivable) > maxRevivable {
+		return fmt.Errorf("%w: too many dead rows", compaction.ErrMalformed)
+	}
+	if b[0] == 0 {
+		return nil
+	}
+	return r.commitAdoption(a)
 }
 
 // take checks a row that came: it was asked for, it is the one that was listed,

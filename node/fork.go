@@ -38,22 +38,29 @@ func (r *Replica) closeLane(from gossip.SessionID, p *oplog.Proof) error {
 	if err := r.apply(); err != nil {
 		return err
 	}
+	lane := p.Lane()
+	at := p.Seq()
+	below, local := r.log.Floor(lane) >= at, r.log.LocalTo(lane)
+	if from := r.began[lane]; p.Split() && from > 0 && from < at {
+		// The lane forked further down, where nobody can prove it any more. What
+		// this process wrote there may be on no other branch.
+		at, below, local = from, true, r.log.Vector().Seq(lane)
+		defer func() { r.log.DropLane(r.batch, lane) }()
+	}
 	taken, changed, err := r.log.Close(r.batch, p)
 	if err != nil || !changed {
 		return err
 	}
-	lane := p.Lane()
 	if r.Owns(lane) {
 		r.signer = nil
 	}
 	var again []rewrite
-	incs := make(map[clock.Dot]*delta.Delta)
-	for _, e := range taken {
-		if again, err = r.withdraw(e, again, incs); err != nil {
-			return err
-		}
+	if below {
+		again, err = r.withdrawRows(lane, at, local, taken, true)
+	} else {
+		again, err = r.withdrawAll(lane, at, taken)
 	}
-	if err := r.revive(lane, p.Seq(), incs); err != nil {
+	if err != nil {
 		return err
 	}
 	if err := r.admitAll(r.log.Pending.ReleaseLane(lane)); err != nil {
@@ -71,6 +78,96 @@ func (r *Replica) closeLane(from gossip.SessionID, p *oplog.Proof) error {
 	}
 	r.machine.ProofTaken(r.now, from, p, true, nil)
 	return nil
+}
+
+// withdrawAll withdraws entries that are held.
+func (r *Replica) withdrawAll(lane clock.LaneID, at uint64, taken []*delta.Entry) (again []rewrite, err error) {
+	incs := make(map[clock.Dot]*delta.Delta)
+	for _, e := range taken {
+		if again, err = r.withdraw(e, again, incs); err != nil {
+			return nil, err
+		}
+	}
+	return again, r.revive(lane, at, incs)
+}
+
+// withdrawRows is withdrawAll where some of the entries were dropped: it goes by
+// the rows that are there. Entries up to the seq local were written here, and
+// so were those of taken that say so. With revive, the incs from before come
+// back as with any closing.
+func (r *Replica) withdrawRows(lane clock.LaneID, at, local uint64, taken []*delta.Entry, revive bool) (again []rewrite, err error) {
+	key, _ := r.log.Lanes.Key(lane)
+	ours := func(d clock.Dot) bool {
+		return key.Author == r.author && (d.Seq <= local ||
+			slices.ContainsFunc(taken, func(e *delta.Entry) bool { return e.Seq == d.Seq && e.Local }))
+	}
+	type hit struct {
+		key []byte
+		merge.Survivor
+	}
+	var hits []hit
+	err = r.state.Rows(nil, func(key []byte, row []merge.Survivor) error {
+		for i := range row {
+			if row[i].Dot.Lane == lane && row[i].Dot.Seq >= at {
+				hits = append(hits, hit{slices.Clone(key), row[i]})
+			}
+		}
+		return nil
+	})
+	for i := range hits {
+		h := &hits[i]
+		if err != nil {
+			break
+		}
+		if err = r.fold.Remove(h.key, func(d clock.Dot) bool { return d == h.Dot }); err != nil {
+			break
+		}
+		w := rewrite{txn: clock.Dot{Lane: lane, Seq: h.Dot.Seq, Index: h.Txn}, creator: h.Creator}
+		w.d = delta.Delta{Verb: h.Verb, Value: h.Value}
+		if w.d.Entity, w.d.Path, _, err = merge.ParseKey(h.key); err != nil {
+			break
+		}
+		if h.Verb == delta.Inc {
+			if w.d.Value, err = r.reviveBefore(h.key, lane, at, h.Value, revive); err != nil {
+				break
+			}
+		}
+		if ours(h.Dot) {
+			again = append(again, w)
+		}
+	}
+	return again, err
+}
+
+// reviveBefore brings back, where it is to, the last inc of a lane from before
+// its fork, if what came after it killed it and it is still kept, and returns
+// what the lane has added since. Where it is no longer kept the whole total counts as added since:
+// nothing that was counted is lost.
+func (r *Replica) reviveBefore(key []byte, lane clock.LaneID, at uint64, live delta.Value, revive bool) (delta.Value, error) {
+	var last clock.Dot
+	err := r.state.deadIn(r.state.eras, key, func(row []byte, _ clock.Dot, s *merge.Survivor) error {
+		if d := s.Dot; string(row) == string(key) && d.Lane == lane && d.Seq < at && last.Compare(d) < 0 {
+			last = d
+		}
+		return nil
+	})
+	inc, _ := live.Inc()
+	since := delta.IncValue{Amount: inc.Total, Total: inc.Total}
+	if err != nil || last.Seq == 0 {
+		return since.Value(), err
+	}
+	s, ok, err := r.state.buried(key, last, func(d clock.Dot) bool { return d.Lane == lane && d.Seq >= at })
+	if err != nil || !ok {
+		return since.Value(), err
+	}
+	before, _ := s.Value.Inc()
+	since.Amount -= before.Total
+	since.Total = since.Amount
+	if !revive {
+		return since.Value(), nil
+	}
+	r.state.unbury(key, last)
+	return since.Value(), r.fold.Insert(key, s)
 }
 
 // revive brings back the incs of a lane from before its fork that only

@@ -3,6 +3,7 @@ package node
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/rhizome-p2p/rhizome/clock"
@@ -22,7 +23,7 @@ func (r *Replica) commitAdoption(a *adoption) error {
 	if sum != a.offer.Digest {
 		return fmt.Errorf("%w: it has the digest %v, not %v as was offered", compaction.ErrRefused, sum, a.offer.Digest)
 	}
-	if r.log.Root().Minus(r.log.Vector().Root()) != a.offer.Root.Minus(a.theirs.Root()) {
+	if !r.log.HasRoot(a.theirs, a.offer.Root) {
 		return errMoved
 	}
 	if err := r.apply(); err != nil {
@@ -31,9 +32,25 @@ func (r *Replica) commitAdoption(a *adoption) error {
 	// What dies now died at a peer, under no horizon of ours: nothing of it is
 	// kept for reads of the past.
 	r.state.forget = true
-	defer func() { r.state.forget = false }()
+	var again []rewrite
+	for _, l := range slices.SortedFunc(maps.Keys(a.forsaken), clock.LaneID.Compare) {
+		w, err := r.forsake(l, a.forsaken[l])
+		if err != nil {
+			return fmt.Errorf("adopt state: %w: %w", errInvariant, err)
+		}
+		again = append(again, w...)
+	}
 	for _, join := range []func(*adoption) error{r.joinMeanwhile, r.joinDead, r.joinStaged, r.joinVector} {
 		if err := join(a); err != nil {
+			return fmt.Errorf("adopt state: %w: %w", errInvariant, err)
+		}
+	}
+	r.state.forget = false
+	if err := r.joinRevivable(a); err != nil {
+		return err
+	}
+	if len(again) > 0 {
+		if err := r.writeAgain(again); err != nil {
 			return fmt.Errorf("adopt state: %w: %w", errInvariant, err)
 		}
 	}
@@ -159,9 +176,62 @@ func (r *Replica) joinVector(a *adoption) error {
 	}
 	r.hlc.Observe(a.offer.Time, r.now)
 	r.state.past = max(r.state.past, a.offer.Time, r.hlc.Last())
-	// Nothing of the past is known for what came as state.
+	// Nothing of the past is known for what came as state. What is kept of it
+	// goes with the next truncation; a closing may need it until then.
 	r.log.RaiseHorizon()
-	r.newEra()
-	r.dropEras(len(r.state.eras) - 1)
+	r.state.erasDirty = true
 	return nil
+}
+
+// joinRevivable keeps the dead incs that came.
+func (r *Replica) joinRevivable(a *adoption) error {
+	for i := range a.revivable {
+		x := &a.revivable[i]
+		row, err := r.state.Row(x.Key)
+		if err != nil {
+			return err
+		}
+		if a.theirs.Covers(x.Killer.Entry()) && !slices.ContainsFunc(row, func(s merge.Survivor) bool { return s.Dot == x.Dot }) {
+			r.state.Bury(x.Key, x.Survivor, x.Killer)
+		}
+	}
+	return nil
+}
+
+// astray returns the lanes of our own in which a peer has more than we wrote,
+// and from where on what we wrote there cannot be what the peer has: this
+// process wrote it, and no peer was known to hold it. Somebody else writes the
+// lane too, on a copy of this repo that is no longer told from it, and the
+// entries that would prove it are dropped.
+func (r *Replica) astray(theirs *clock.Vector) map[clock.LaneID]uint64 {
+	out := make(map[clock.LaneID]uint64)
+	for l := range r.began { // each lane by itself: the order does not matter
+		if at := r.unsentFrom(l); theirs.Seq(l) > r.log.Vector().Seq(l) && at > 0 {
+			out[l] = at
+		}
+	}
+	return out
+}
+
+// unsentFrom returns the first seq of a lane that this process wrote and no peer
+// is known to hold, 0 where there is none.
+func (r *Replica) unsentFrom(l clock.LaneID) uint64 {
+	began, ok := r.began[l]
+	at := max(began, r.machine.Held(l)+1)
+	if !ok || at > r.log.Vector().Seq(l) {
+		return 0
+	}
+	return at
+}
+
+// forsake takes back what this process wrote to a lane from a seq on, and
+// returns what is to be written again in another. It is the closing of a fork
+// that cannot be proved: only the lane's own author knows of it.
+func (r *Replica) forsake(l clock.LaneID, at uint64) ([]rewrite, error) {
+	r.retire(l)
+	again, err := r.withdrawRows(l, at, r.log.Vector().Seq(l), nil, false)
+	if err != nil {
+		return nil, err
+	}
+	return again, r.log.Forsake(r.batch, l, at)
 }

@@ -84,6 +84,8 @@ type Replica struct {
 	signer *delta.Signer
 	// lane is the key of the current lane.
 	lane delta.LaneKey
+	// began says from where on this process wrote to which lanes.
+	began map[clock.LaneID]uint64
 
 	now   int64
 	batch storage.Batch
@@ -132,7 +134,7 @@ func OpenReplica(cfg ReplicaConfig) (*Replica, error) {
 		cfg: cfg, db: cfg.DB, log: log,
 		author: delta.Author(cfg.Key.Public().(ed25519.PublicKey)),
 		skewed: make(map[delta.Author]bool), doubted: make(map[clock.LaneID]bool),
-		seen: make(map[string]uint64), serving: make(map[gossip.SessionID]*served),
+		began: make(map[clock.LaneID]uint64), seen: make(map[string]uint64), serving: make(map[gossip.SessionID]*served),
 	}
 	r.state = newState(cfg.DB, log.Prefix(), log.Lanes, log.Ordinal() == 0)
 	r.fold.State = r.state
@@ -176,6 +178,7 @@ func (r *Replica) resume() {
 		return
 	}
 	r.lane = p.Key
+	r.began[id] = p.Head.Seq + 1
 	r.signer = &delta.Signer{Space: r.cfg.Space, Lane: id, Key: r.cfg.Key}
 }
 
@@ -216,6 +219,12 @@ func (r *Replica) Survivors() uint64 { return r.fold.Tally.Rows }
 
 // WantsEntries implements gossip.Replica.
 func (r *Replica) WantsEntries() bool { return r.cfg.Retention.Mode == compaction.Archive }
+
+// Wrote implements gossip.Replica.
+func (r *Replica) Wrote(l clock.LaneID) bool {
+	key, ok := r.log.Lanes.Key(l)
+	return ok && key.Author == r.author
+}
 
 // Owns implements gossip.Replica.
 func (r *Replica) Owns(l clock.LaneID) bool { return r.signer != nil && r.signer.Lane == l }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/rhizome-p2p/rhizome/clock"
 	"github.com/rhizome-p2p/rhizome/compaction"
+	"github.com/rhizome-p2p/rhizome/delta"
 	"github.com/rhizome-p2p/rhizome/digest"
 	"github.com/rhizome-p2p/rhizome/gossip"
 	"github.com/rhizome-p2p/rhizome/merge"
@@ -34,6 +35,7 @@ const (
 type served struct {
 	pinned
 	pull    uint64
+	client  *clock.Vector // the peer's when it asked
 	touched int64
 
 	want   *compaction.Set
@@ -80,7 +82,7 @@ func (r *Replica) serve(t gossip.Serve) error {
 	if err := r.apply(); err != nil {
 		return err
 	}
-	s := &served{pinned: r.pin(), pull: t.Pull, touched: r.now}
+	s := &served{pinned: r.pin(), pull: t.Pull, client: t.Theirs, touched: r.now}
 	r.serving[t.From] = s
 	o := compaction.Offer{Root: r.log.Root(), Digest: r.Digest(), Rows: r.Survivors(), Time: r.hlc.Last()}
 	for _, tip := range r.log.Tips() {
@@ -156,6 +158,8 @@ func (r *Replica) onAsk(t gossip.State) error {
 		}
 		s.want, s.at, s.end = want, rowCursor{}, false
 		r.servePage(t, s)
+	case compaction.MsgAskDead:
+		r.serveJob(t, s, func() ([][]byte, error) { return s.revivable(s.client) })
 	case compaction.MsgCredit:
 		if s.flying == 0 {
 			return fmt.Errorf("%w: credit for nothing", compaction.ErrMalformed)
@@ -256,6 +260,45 @@ func (p *pinned) list(stretches []compaction.Stretch) ([][]byte, error) {
 		return nil
 	})
 	return compaction.ListPages(out), err
+}
+
+// maxRevivable bounds the dead incs that are served.
+const maxRevivable = 1 << 18
+
+// revivable lists the dead incs that the closing of their lane would revive:
+// those that only their own lane killed, and of which the client has not applied
+// the killer itself.
+func (p *pinned) revivable(client *clock.Vector) (messages [][]byte, err error) {
+	all, _, err := p.view.readEras()
+	if err != nil {
+		return nil, err
+	}
+	var page []byte
+	n := 0
+	flush := func(last byte) {
+		messages = append(messages, append([]byte{compaction.MsgDead, last}, gossip.Compress(page)...))
+		page = nil
+	}
+	err = p.view.deadIn(all, nil, func(key []byte, killer clock.Dot, s *merge.Survivor) error {
+		lane, ok := p.index[s.Dot.Lane]
+		if s.Verb != delta.Inc || !ok || killer.Lane != s.Dot.Lane || client.Covers(killer.Entry()) || n >= maxRevivable {
+			return nil
+		}
+		elsewhere := false
+		if err := p.view.killsOf(all, key, func(by clock.Dot, k *delta.Kill) bool {
+			elsewhere = by.Lane != s.Dot.Lane && k.Hits(s.Dot)
+			return !elsewhere
+		}); err != nil || elsewhere {
+			return err
+		}
+		page = compaction.AppendDead(page, key, lane, s, killer)
+		if n++; len(page) >= pageBytes {
+			flush(0)
+		}
+		return nil
+	})
+	flush(1)
+	return messages, err
 }
 
 // A rowCursor is a place among the survivors: skip of the row at key.

@@ -167,7 +167,7 @@ func (r *Replica) overwritten(at located, d *delta.Delta, dot clock.Dot, within 
 	for i := range d.Kills {
 		k := &d.Kills[i]
 		scope, exact := merge.Scope(d, own, k)
-		err := r.state.deadIn(r.state.eras, scope, func(row []byte, killer clock.Dot, s merge.Survivor) error {
+		err := r.state.deadIn(r.state.eras, scope, func(row []byte, killer clock.Dot, s *merge.Survivor) error {
 			if exact && !bytes.Equal(row, scope) || killer != dot || within(s.Dot) || !k.Hits(s.Dot) {
 				return nil
 			}
@@ -175,7 +175,7 @@ func (r *Replica) overwritten(at located, d *delta.Delta, dot clock.Dot, within 
 			if err != nil || others {
 				return err
 			}
-			p, err := priorOf(row, &s)
+			p, err := priorOf(row, s)
 			out = append(out, p)
 			return err
 		})
@@ -187,7 +187,7 @@ func (r *Replica) overwritten(at located, d *delta.Delta, dot clock.Dot, within 
 }
 
 // deadIn calls f for each dead row in a scope, with what killed it first.
-func (v *rows) deadIn(all eras, scope []byte, f func(row []byte, killer clock.Dot, s merge.Survivor) error) error {
+func (v *rows) deadIn(all eras, scope []byte, f func(row []byte, killer clock.Dot, s *merge.Survivor) error) error {
 	for _, e := range all {
 		lo := v.inEra(kindDead, e.number, scope)
 		keys := len(lo) - len(scope)
@@ -202,7 +202,7 @@ func (v *rows) deadIn(all eras, scope []byte, f func(row []byte, killer clock.Do
 			if err != nil {
 				return err
 			}
-			if err := f(kv.Key[keys:len(kv.Key)-dotBytes], killer, s); err != nil {
+			if err := f(kv.Key[keys:len(kv.Key)-dotBytes], killer, &s); err != nil {
 				return err
 			}
 		}

@@ -57,6 +57,7 @@ type world struct {
 	nextID gossip.SessionID
 	topic  []publication
 
+	calm  bool // no host crashes
 	lossy bool // the topic loses, doubles and reorders
 	// cut says which pairs of hosts cannot reach each other.
 	cut map[[2]int]bool
@@ -477,6 +478,10 @@ func (w *world) describe() string {
 	for _, h := range w.hosts {
 		fmt.Fprintf(&b, "%s: vector %v root %.8s digest %.8s rows %d pending %d closed %v links %d\n", h.name, h.r.log.Vector(),
 			h.r.log.Root(), h.r.Digest(), h.r.Survivors(), h.r.log.Pending.Len(), h.r.log.ClosedLanes(), len(h.sessions()))
+		for _, l := range h.r.log.ClosedLanes() {
+			at, _ := h.r.log.ClosedAt(l)
+			fmt.Fprintf(&b, "  closed %v at %d, head %v\n", l, at, h.r.log.Vector().Head(l))
+		}
 	}
 	return b.String()
 }

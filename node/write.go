@@ -121,6 +121,7 @@ func (r *Replica) openLane() error {
 		return fmt.Errorf("open lane: %w", err)
 	}
 	id := r.log.AddLane(r.lane)
+	r.began[id] = 1
 	r.signer = &delta.Signer{Space: r.cfg.Space, Lane: id, Key: r.cfg.Key}
 	return nil
 }

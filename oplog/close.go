@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 
 	"github.com/rhizome-p2p/rhizome/clock"
 	"github.com/rhizome-p2p/rhizome/delta"
@@ -224,12 +225,11 @@ func (l *Log) Close(b storage.Batch, p *Proof) (taken []*delta.Entry, changed bo
 		return nil, false, err
 	}
 	if below {
-		// What the dropped entries had superseded is not known: every head may
-		// be a tip, and one too many is harmless.
-		for _, lane := range l.vector.Lanes() {
-			if err := l.restoreTip(clock.EntryID{Lane: lane, Seq: l.vector.Seq(lane)}); err != nil {
-				return nil, false, err
-			}
+		if l.tips[id].Seq >= at {
+			delete(l.tips, id)
+		}
+		if err := l.restoreTips(); err != nil {
+			return nil, false, err
 		}
 	}
 	l.dirty[id] = true
@@ -246,9 +246,12 @@ func (l *Log) lower(b storage.Batch, id clock.LaneID, s *laneState, p *Proof) er
 	}
 	h, err := l.HashAt(clock.EntryID{Lane: id, Seq: at - 1})
 	if errors.Is(err, ErrNotFound) {
-		// It was dropped. The proof names it, unless the lane forked further
-		// down too: then another proof will close it there.
+		// It was dropped. The proof names it, by one of two names where the lane
+		// forked further down.
 		h, err = p.A.Headers[0].Prev, nil
+		if s.signed.Seq == at {
+			h = s.signed.Prev
+		}
 	}
 	if err != nil {
 		return err
@@ -319,7 +322,23 @@ func (l *Log) noteClosed(id clock.LaneID, s *laneState, p *Proof) {
 	s.closedBy = [2]clock.Hash{p.A.Headers[0].Prev, p.B.Headers[0].Prev}
 	l.closings = l.closings.Plus(closing(id, s.closed))
 	l.closed++
+	s.forkedBelow = p.Split()
+	l.split = slices.DeleteFunc(l.split, func(o clock.LaneID) bool { return o == id })
+	if s.floor+1 >= s.closed {
+		l.Settle(id)
+	}
 }
+
+// Settle says that it cannot be found out any more how far down a closed lane
+// forked, here or at a peer: the entries are dropped.
+func (l *Log) Settle(id clock.LaneID) {
+	if s := l.lanes[id]; s != nil && s.forkedBelow && !slices.Contains(l.split, id) {
+		l.split = append(l.split, id)
+	}
+}
+
+// Settled reports whether Settle was said of a lane.
+func (l *Log) Settled(id clock.LaneID) bool { return slices.Contains(l.split, id) }
 
 // retip takes entries that are gone out of the tips and puts what they had
 // superseded back. Some of it may lie in the past of other tips, which is
@@ -338,6 +357,17 @@ func (l *Log) retip(taken []*delta.Entry) error {
 			if err := l.restoreTip(e.Body.Deps[i].EntryID); err != nil {
 				return err
 			}
+		}
+	}
+	return nil
+}
+
+// restoreTips makes a tip of every head: what dropped entries had superseded is
+// not known, and a dep too many is harmless.
+func (l *Log) restoreTips() error {
+	for _, lane := range l.vector.Lanes() {
+		if err := l.restoreTip(clock.EntryID{Lane: lane, Seq: l.vector.Seq(lane)}); err != nil {
+			return err
 		}
 	}
 	return nil

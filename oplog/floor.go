@@ -317,6 +317,9 @@ func (l *Log) raiseFloor(b storage.Batch, id clock.LaneID, s *laneState, seq uin
 	s.floor = seq
 	s.horizon = max(s.horizon, seq)
 	l.dirty[id] = true
+	if s.closed > 0 && s.floor+1 >= s.closed {
+		l.Settle(id)
+	}
 }
 
 // noteLocal remembers, of entries that go, whether they were written here: what
@@ -457,6 +460,37 @@ func (l *Log) Adopt(b storage.Batch, jumps []Jump, tips []clock.LaneHead, covers
 	l.marks = []Mark{{l.ordinal, now, l.bytes}}
 	b.Set(l.markKey(l.ordinal), appendMark(nil, l.marks[0]))
 	return nil
+}
+
+// DropLane drops the raw entries of a closed lane, some of which are no part of
+// the state any more, so that nobody is served them.
+func (l *Log) DropLane(b storage.Batch, id clock.LaneID) {
+	s := l.lanes[id]
+	head := l.vector.Seq(id)
+	l.entries -= head - s.floor
+	l.raiseFloor(b, id, s, head)
+	l.history = max(l.history, 1)
+	l.tipsDirty = true
+}
+
+// Forsake takes a lane back below a seq, without a proof: its author alone
+// knows that what it wrote from there on is not what others have. In the same
+// batch, Adopt must take the lane on.
+func (l *Log) Forsake(b storage.Batch, id clock.LaneID, at uint64) error {
+	s := l.lanes[id]
+	head := l.vector.Seq(id)
+	if s == nil || len(s.fresh) > 0 || at == 0 || head < at {
+		return fmt.Errorf("forsake %v:%d: the lane stands at %d", id, at, head)
+	}
+	b.DeleteRange(l.entryKey(kindEntry, s.number, at), l.entryKey(kindEntry, s.number, head+1))
+	l.entries -= head - max(s.floor, at-1)
+	s.floor, s.horizon, s.local = min(s.floor, at-1), min(s.horizon, at-1), min(s.local, at-1)
+	l.vector.Set(id, clock.Head{Seq: at - 1})
+	if l.tips[id].Seq >= at {
+		delete(l.tips, id)
+	}
+	l.dirty[id] = true
+	return l.restoreTips()
 }
 
 // RaiseHorizon lets nothing below the vector be read as of the past.

@@ -69,6 +69,8 @@ type Log struct {
 	// closings is the sum over the closed lanes, a part of Root.
 	closings digest.Sum
 	closed   int
+	// split are the closed lanes that forked further down than anybody can prove.
+	split []clock.LaneID
 
 	// tips are the admitted entries that no admitted entry names: at most one a
 	// lane. After a closing some may be superfluous, none is missing: every
@@ -109,6 +111,8 @@ type laneState struct {
 	// closedBy are the hashes that the two branches name as their prev: they
 	// vouch for the entry before the fork.
 	closedBy [2]clock.Hash
+	// forkedBelow says that these differ: the lane forked further down.
+	forkedBelow bool
 	signed   delta.SignedHead // its Sig is the log's own memory
 	// floor, horizon and local are seqs: see floor.go. floor <= horizon, and
 	// floor <= the head's seq.
@@ -137,7 +141,46 @@ func (l *Log) Vector() *clock.Vector { return &l.vector }
 
 // Root returns a digest of the vector and of the closed lanes: two logs with
 // equal roots hold the same.
-func (l *Log) Root() digest.Sum { return l.vector.Root().Plus(l.closings) }
+func (l *Log) Root() digest.Sum { return l.RootOf(&l.vector) }
+
+// RootOf returns the root that a log with another vector has, if the same lanes
+// are closed there.
+//
+// A lane may have forked further down than anybody can prove, where entries were
+// dropped: then replicas hold different entries right before the closing, for
+// ever. In the root the lesser of the two hashes that the proof names stands for
+// both.
+func (l *Log) RootOf(v *clock.Vector) digest.Sum { return l.rootOf(v, l.split) }
+
+// HasRoot reports whether a log with a vector, and the same lanes closed, may
+// have a root. It may have settled more lanes than this one.
+func (l *Log) HasRoot(v *clock.Vector, root digest.Sum) bool {
+	if l.RootOf(v) == root {
+		return true
+	}
+	var all []clock.LaneID
+	for _, id := range l.ClosedLanes() {
+		if l.lanes[id].forkedBelow {
+			all = append(all, id)
+		}
+	}
+	return l.rootOf(v, all) == root
+}
+
+func (l *Log) rootOf(v *clock.Vector, settled []clock.LaneID) digest.Sum {
+	sum := v.Root().Plus(l.closings)
+	for _, id := range settled {
+		s := l.lanes[id]
+		if head := v.Head(id); head.Seq > 0 && head.Seq == s.closed-1 {
+			canonical := clock.Head{Seq: head.Seq, Hash: s.closedBy[0]}
+			if string(s.closedBy[1][:]) < string(s.closedBy[0][:]) {
+				canonical.Hash = s.closedBy[1]
+			}
+			sum = sum.Minus(clock.Member(id, head)).Plus(clock.Member(id, canonical))
+		}
+	}
+	return sum
+}
 
 // Ordinal returns the ordinal of the newest admitted entry, 0 for an empty log.
 func (l *Log) Ordinal() uint64 { return l.ordinal }

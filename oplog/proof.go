@@ -41,6 +41,10 @@ type Proof struct {
 // Seq returns the seq that was signed twice.
 func (p *Proof) Seq() uint64 { return p.A.Headers[0].Seq }
 
+// Split reports whether the two entries follow different ones, so that the lane
+// forked further down than the proof shows.
+func (p *Proof) Split() bool { return p.A.Headers[0].Prev != p.B.Headers[0].Prev }
+
 // Lane returns the lane.
 func (p *Proof) Lane() clock.LaneID { return p.A.Headers[0].Lane }
 
