@@ -7,14 +7,14 @@ GOLANGCI := $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)
 
 # The packages that must hold under the race detector, and those whose
 # statements the tests must reach.
-RACE := ./clock ./digest ./delta ./merge ./storage/... ./oplog ./gossip ./node
-CORE := clock delta merge oplog gossip node
+RACE := ./clock ./digest ./delta ./merge ./storage/... ./oplog ./gossip ./compaction ./node
+CORE := clock delta merge oplog gossip compaction node
 MIN_COVER := 90
 
 FUZZTIME ?= 20s
 BENCH ?= .
 
-.PHONY: build build32 test race vet lint tools fmt fuzz sim sim-long planted bench cover tidy generate check tour fleet
+.PHONY: build build32 test race vet lint tools fmt fuzz sim sim-long planted schedules bench cover tidy generate check tour fleet
 
 build:
 	$(GO) build ./...
@@ -70,8 +70,17 @@ sim-long:
 
 # Bugs planted by a build tag, and in how many seeds the simulator finds them.
 planted:
-	$(GO) vet -tags plant ./internal/plant ./simnet
-	$(GO) test -tags plant ./simnet -count=1 -v -run '^TestPlanted'
+	$(GO) vet -tags plant ./internal/plant ./simnet ./node
+	$(GO) test -tags plant ./simnet ./node -count=1 -v -run '^TestPlanted'
+
+# Random schedules of dropped histories and joined states: of the kernel alone,
+# and of whole replicas.
+FOLDS ?= 100000
+REPLICAS ?= 10000
+
+schedules:
+	$(GO) test ./merge -count=1 -timeout 0 -v -run '^TestSchedules$$' -schedules $(FOLDS)
+	$(GO) test ./node -count=1 -timeout 0 -v -run '^TestCompacting$$' -seeds $(REPLICAS)
 
 bench:
 	$(GO) test ./... -run '^$$' -bench '$(BENCH)' -benchmem

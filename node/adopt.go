@@ -10,6 +10,7 @@ import (
 	"github.com/rhizome-p2p/rhizome/delta"
 	"github.com/rhizome-p2p/rhizome/digest"
 	"github.com/rhizome-p2p/rhizome/gossip"
+	"github.com/rhizome-p2p/rhizome/internal/plant"
 	"github.com/rhizome-p2p/rhizome/merge"
 	"github.com/rhizome-p2p/rhizome/storage"
 )
@@ -433,7 +434,7 @@ func (r *Replica) resolve(a *adoption) {
 		for at := range a.listed {
 			// What is covered here and not found was killed here, and nobody
 			// needs its row.
-			if held := a.start.vector.Seq(a.start.lanes[at.lane]); !found[at] && (at.seq > held || rivals[at]) {
+			if held := a.start.vector.Seq(a.start.lanes[at.lane]); !found[at] && (at.seq > held || rivals[at] || plant.Is(plant.JoinRevives)) {
 				a.want = append(a.want, compaction.Interval{Lane: at.lane, After: at.seq - 1, UpTo: at.seq})
 			}
 		}
@@ -478,6 +479,11 @@ func (r *Replica) onRows(a *adoption, b []byte) error {
 			return err
 		}
 		r.state.stage(r.batch, &page[i])
+		if plant.Is(plant.JoinByPage) {
+			if err := r.fold.Insert(page[i].Key, page[i].Survivor); err != nil {
+				return err
+			}
+		}
 	}
 	if last := b[0] == 1; !last {
 		r.machine.SendState(a.from, a.pull, true, []byte{compaction.MsgCredit})

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/rhizome-p2p/rhizome/clock"
@@ -66,6 +68,31 @@ func (a archive) twin(t testing.TB, v *clock.Vector) (*merge.MemState, merge.Tal
 	return state, fold.Tally
 }
 
+// checkTips holds a host's tips to the archive: every entry up to its vector that
+// none names in prev or deps is one. Others may be too.
+func (a archive) checkTips(h *host) {
+	h.w.t.Helper()
+	v := h.r.log.Vector()
+	named := map[clock.LaneID]uint64{}
+	for id, e := range a {
+		if v.Covers(id) {
+			for i := range e.Body.Deps {
+				d := e.Body.Deps[i].EntryID
+				named[d.Lane] = max(named[d.Lane], d.Seq)
+			}
+		}
+	}
+	tips := map[clock.LaneID]uint64{}
+	for _, tip := range h.r.log.Tips() {
+		tips[tip.Lane] = tip.Head.Seq
+	}
+	for _, l := range v.Lanes() {
+		if seq := v.Seq(l); named[l] < seq && tips[l] != seq {
+			h.w.fatalf("%s does not list the tip %v:%d", h.name, l, seq)
+		}
+	}
+}
+
 func killsMet(e *delta.Entry, met func(clock.EntryID) bool) bool {
 	for i := range e.Body.Txns {
 		for j := range e.Body.Txns[i].Deltas {
@@ -108,17 +135,41 @@ func (w *world) compact(h *host, a archive) {
 	h.did(h.r.Truncate(h.now()))
 }
 
-// noteStates counts what state streams came upon.
-func (w *world) noteStates() {
-	for _, h := range w.hosts {
-		if a := h.r.adopt; a != nil && a.theirs != nil {
-			w.seen["adopting"]++
-			if a.start.vector.Compare(a.theirs) == clock.Concurrent {
-				w.seen["incomparable cuts"]++
-			}
-			if h.r.log.Vector().Root() != a.start.vector.Root() {
-				w.seen["entries while a state streams"]++
-			}
+// noteState counts what a state stream came upon, each adoption once a case.
+func (h *host) noteState() {
+	w := h.w
+	if w.seen == nil {
+		return
+	}
+	if _, n := h.r.States(); n > h.adopted {
+		h.adopted = n
+		w.seen["adopted"]++
+		for _, c := range slices.Sorted(maps.Keys(h.cases)) {
+			w.seen["adopted: "+c]++
+		}
+		h.cases = nil
+	}
+	a := h.r.adopt
+	if a == nil || a.theirs == nil {
+		if h.cases["begun"] {
+			w.seen["interrupted stream"]++
+		}
+		h.cases = nil
+		return
+	}
+	if h.cases == nil {
+		h.cases = map[string]bool{"begun": true}
+		for _, s := range a.start.vector.Lanes() {
+			h.cases["both below each other's floor"] = h.cases["both below each other's floor"] || h.r.log.Floor(s) > a.theirs.Seq(s)
+		}
+		h.cases["fresh"] = a.start.vector.Len() == 0
+		h.cases["incomparable vectors"] = a.start.vector.Compare(a.theirs) == clock.Concurrent
+		h.cases["staged rows of an earlier stream"] = h.r.staged()
+	}
+	h.cases["entries while it streams"] = h.cases["entries while it streams"] || h.r.log.Vector().Root() != a.start.vector.Root()
+	for c, is := range h.cases {
+		if !is {
+			delete(h.cases, c)
 		}
 	}
 }
@@ -153,9 +204,7 @@ func (w *world) checkCompacted(a archive) {
 		if h.r.log.Entries() != held || len(h.entries()) != int(held) {
 			w.fatalf("%s counts %d raw entries, has %d and should have %d", h.name, h.r.log.Entries(), len(h.entries()), held)
 		}
-		if h.r.staged() {
-			w.seen["left staged"]++
-		}
+		a.checkTips(h)
 	}
 }
 
@@ -172,38 +221,123 @@ func (w *world) stepCompacting(a archive) {
 	default:
 		w.step(8)
 	}
-	w.noteStates()
+}
+
+// stream lets states stream and be disturbed: messages, jobs and syncs in any
+// order, writes, compactions, broken sessions, crashes.
+func (w *world) stream(a archive, steps int) {
+	for range steps {
+		h := w.hosts[w.rng.IntN(len(w.hosts))]
+		switch n := w.rng.IntN(100); {
+		case n < 4:
+			w.randomWrite(h)
+		case n < 6:
+			w.compact(h, a)
+		case n < 7 && len(w.links) > 0:
+			w.disconnect(w.links[w.rng.IntN(len(w.links))])
+		case n < 8:
+			w.crash(h)
+		case n < 13:
+			if o := w.hosts[w.rng.IntN(len(w.hosts))]; o != h {
+				w.connect(h, o)
+			}
+		case n < 15:
+			w.tick()
+		case n < 30:
+			if len(h.jobs) > 0 {
+				h.finish()
+			}
+		case n < 50:
+			if len(h.out) > 0 {
+				h.sync()
+			}
+		case n < 60 && len(w.topic) > 0:
+			w.deliverTopic()
+		case len(w.links) > 0:
+			l := w.links[w.rng.IntN(len(w.links))]
+			if side := w.rng.IntN(2); len(l.queue[side]) > 0 {
+				w.deliver(l, side)
+			}
+		}
+	}
+}
+
+// runCompacting is one schedule: random writes, losses, cuts, crashes and
+// compactions, then streams of states that are disturbed, then peace.
+func (w *world) runCompacting() {
+	w.lossy = true
+	a := archive{}
+	for i := range 2 + w.rng.IntN(4) {
+		h := w.add(string(rune('a' + i)))
+		h.skew = w.rng.Int64N(4000) - 2000
+	}
+	for range 100 + w.rng.IntN(400) {
+		w.stepCompacting(a)
+	}
+	clear(w.cut)
+	w.stream(a, w.rng.IntN(1200))
+	w.heal()
+	w.settle(settleMillis)
+	w.checkCompacted(a)
+
+	late := w.add("late")
+	w.connect(late, w.hosts[w.rng.IntN(len(w.hosts)-1)])
+	w.settle(settleMillis)
+	w.checkCompacted(a)
+	for _, h := range w.hosts {
+		if h.restarted(); h.r.Digest() != w.hosts[0].r.Digest() {
+			w.fatalf("%s opens to another state", h.name)
+		}
+		if h.r.undone != nil {
+			w.fatalf("%s opens with a compaction half done", h.name)
+		}
+	}
+}
+
+// mustSee are the cases that schedules have to come upon.
+var mustSee = []string{
+	"adopted", "adopted: both below each other's floor", "adopted: entries while it streams",
+	"adopted: incomparable vectors", "adopted: fresh", "adopted: staged rows of an earlier stream",
+	"interrupted stream", "checkpoint without truncation", "crash between checkpoint and truncation",
 }
 
 // Whatever each host drops of its history, and whenever, alone: all end up with
 // what a replica holds that never dropped anything, and no edit is lost.
 func TestCompacting(t *testing.T) {
+	const shards = 2
+	seeds := 400
+	if *seedsFlag > 0 {
+		seeds = *seedsFlag
+	}
+	var mu sync.Mutex
 	seen := map[string]int{}
-	eachSeed(t, 300, func(t *testing.T, w *world) {
-		w.lossy, w.seen = true, seen
-		a := archive{}
-		for i := range 2 + w.rng.IntN(4) {
-			h := w.add(string(rune('a' + i)))
-			h.skew = w.rng.Int64N(4000) - 2000
-		}
-		for range 100 + w.rng.IntN(400) {
-			w.stepCompacting(a)
-		}
-		w.heal()
-		w.settle(settleMillis)
-		w.checkCompacted(a)
-
-		late := w.add("late")
-		w.connect(late, w.hosts[w.rng.IntN(len(w.hosts)-1)])
-		w.settle(settleMillis)
-		w.checkCompacted(a)
-		for _, h := range w.hosts {
-			if h.restarted(); h.r.Digest() != w.hosts[0].r.Digest() {
-				w.fatalf("%s opens to another state", h.name)
-			}
+	t.Run("seeds", func(t *testing.T) {
+		for shard := range shards {
+			t.Run(fmt.Sprint(shard), func(t *testing.T) {
+				t.Parallel()
+				for seed := uint64(1 + shard); seed <= uint64(seeds); seed += shards {
+					if *seedFlag > 0 && seed != *seedFlag {
+						continue
+					}
+					w := newWorld(t, seed)
+					w.replay = fmt.Sprintf("go test ./node -run '^TestCompacting$' -seeds %d -seed %d", seed, seed)
+					w.seen = map[string]int{}
+					w.runCompacting()
+					mu.Lock()
+					for c, n := range w.seen {
+						seen[c] += n
+					}
+					mu.Unlock()
+				}
+			})
 		}
 	})
-	t.Log(fmt.Sprint(seen))
+	t.Logf("%d schedules: %v", seeds, seen)
+	for _, c := range mustSee {
+		if seen[c] == 0 && *seedFlag == 0 {
+			t.Errorf("no schedule came upon this: %s", c)
+		}
+	}
 }
 
 // restarted opens a host anew, in place.

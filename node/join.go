@@ -9,6 +9,7 @@ import (
 	"github.com/rhizome-p2p/rhizome/clock"
 	"github.com/rhizome-p2p/rhizome/compaction"
 	"github.com/rhizome-p2p/rhizome/delta"
+	"github.com/rhizome-p2p/rhizome/internal/plant"
 	"github.com/rhizome-p2p/rhizome/merge"
 	"github.com/rhizome-p2p/rhizome/oplog"
 	"github.com/rhizome-p2p/rhizome/storage"
@@ -59,12 +60,16 @@ func (r *Replica) commitAdoption(a *adoption) error {
 		return err
 	}
 	r.step.Freed = true
+	r.states.adopted++
 	r.endAdoption(a.from, a.pull, nil)
 	return r.admitAll(r.log.Pending.ReleaseAll())
 }
 
 // joinMeanwhile removes what was applied since the start and is dead there.
 func (r *Replica) joinMeanwhile(a *adoption) error {
+	if plant.Is(plant.JoinStale) {
+		return nil
+	}
 	for _, l := range a.start.lanes {
 		from, to := a.start.vector.Seq(l), min(r.log.Vector().Seq(l), a.theirs.Seq(l))
 		if from >= to {
@@ -116,6 +121,9 @@ func (r *Replica) joinEntry(a *adoption, e *delta.Entry) error {
 }
 
 func (r *Replica) joinDead(a *adoption) error {
+	if plant.Is(plant.JoinKeeps) {
+		return nil
+	}
 	for _, x := range a.dead {
 		if err := r.fold.Remove([]byte(x.key), func(o clock.Dot) bool { return o == x.dot }); err != nil {
 			return err
@@ -130,7 +138,11 @@ func (r *Replica) joinStaged(a *adoption) error {
 		if s.Dot.Seq > a.theirs.Seq(s.Dot.Lane) || a.unstaged[s.Dot] {
 			return nil
 		}
-		if !r.log.Vector().Covers(s.Dot.Entry()) {
+		covered := r.log.Vector().Covers(s.Dot.Entry())
+		if plant.Is(plant.JoinStale) {
+			covered = a.start.vector.Covers(s.Dot.Entry())
+		}
+		if !covered || plant.Is(plant.JoinRevives) {
 			return r.fold.Insert(key, *s)
 		}
 		return r.duel(key, s)

@@ -104,6 +104,10 @@ type Replica struct {
 	// serving are the states that are served, and adopt the one that is pulled.
 	serving map[gossip.SessionID]*served
 	adopt   *adoption
+	// pageBytes is pageBytes, or less in tests.
+	pageBytes int
+	// states counts the states served whole and those adopted.
+	states struct{ served, adopted uint64 }
 	// proofs are fork proofs that this step has come upon and not yet used.
 	proofs []*oplog.Proof
 }
@@ -131,7 +135,7 @@ func OpenReplica(cfg ReplicaConfig) (*Replica, error) {
 		return nil, err
 	}
 	r := &Replica{
-		cfg: cfg, db: cfg.DB, log: log,
+		cfg: cfg, db: cfg.DB, log: log, pageBytes: pageBytes,
 		author: delta.Author(cfg.Key.Public().(ed25519.PublicKey)),
 		skewed: make(map[delta.Author]bool), doubted: make(map[clock.LaneID]bool),
 		began: make(map[clock.LaneID]uint64), seen: make(map[string]uint64), serving: make(map[gossip.SessionID]*served),
@@ -204,6 +208,10 @@ func (r *Replica) Resumable() *Resume {
 	}
 	return &Resume{Key: r.lane, Head: r.log.Vector().Head(r.signer.Lane)}
 }
+
+// States returns how many states were served to peers whole, and how many were
+// adopted from peers, since the replica was opened.
+func (r *Replica) States() (served, adopted uint64) { return r.states.served, r.states.adopted }
 
 // Log returns the replica's log, for reading between calls.
 func (r *Replica) Log() *oplog.Log { return r.log }

@@ -40,6 +40,7 @@ type served struct {
 
 	want   *compaction.Set
 	at     rowCursor
+	size   int // of a page
 	flying int
 	busy   bool // a page is being made
 	end    bool // the last page is made
@@ -82,7 +83,7 @@ func (r *Replica) serve(t gossip.Serve) error {
 	if err := r.apply(); err != nil {
 		return err
 	}
-	s := &served{pinned: r.pin(), pull: t.Pull, client: t.Theirs, touched: r.now}
+	s := &served{pinned: r.pin(), pull: t.Pull, client: t.Theirs, size: r.pageBytes, touched: r.now}
 	r.serving[t.From] = s
 	o := compaction.Offer{Root: r.log.Root(), Digest: r.Digest(), Rows: r.Survivors(), Time: r.hlc.Last()}
 	for _, tip := range r.log.Tips() {
@@ -201,7 +202,7 @@ func (r *Replica) servePage(t gossip.State, s *served) {
 	}
 	s.busy = true
 	r.later(func() func() error {
-		page, next, end, err := s.page(s.want, s.at)
+		page, next, end, err := s.page(s.want, s.at, s.size)
 		if err == nil {
 			page = gossip.Compress(page)
 		}
@@ -211,6 +212,9 @@ func (r *Replica) servePage(t gossip.State, s *served) {
 			}
 			if err != nil {
 				return fmt.Errorf("serve state: %w", err)
+			}
+			if end {
+				r.states.served++
 			}
 			s.busy, s.end, s.at, s.touched = false, end, next, r.now
 			s.flying++
@@ -308,7 +312,7 @@ type rowCursor struct {
 }
 
 // page collects the survivors of a set from a place on.
-func (p *pinned) page(want *compaction.Set, at rowCursor) (page []byte, next rowCursor, end bool, err error) {
+func (p *pinned) page(want *compaction.Set, at rowCursor, size int) (page []byte, next rowCursor, end bool, err error) {
 	lo := p.view.key(kindState, at.key)
 	skip := len(p.view.prefix) + 1
 	for kv, err := range p.snap.Scan(lo, storage.PrefixEnd(p.view.key(kindState, nil))) {
@@ -329,7 +333,7 @@ func (p *pinned) page(want *compaction.Set, at rowCursor) (page []byte, next row
 			if !ok || !want.Has(lane, row[i].Dot.Seq) {
 				continue
 			}
-			if len(page) >= pageBytes {
+			if len(page) >= size {
 				return page, rowCursor{slices.Clone(key), i}, false, nil
 			}
 			page = compaction.AppendRow(page, key, lane, &row[i])

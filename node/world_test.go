@@ -84,6 +84,10 @@ type host struct {
 	out   []pendingStep
 	jobs  []func(int64) (Step, error) // what jobs have come to
 	acked []Receipt
+	// adopted counts the states adopted since the start, and cases are what the
+	// one that is under way came upon.
+	adopted uint64
+	cases   map[string]bool
 	// alarms are the kinds raised.
 	alarms []string
 	learnt []string
@@ -160,7 +164,10 @@ func (h *host) start(resume *Resume) {
 	})
 	h.w.must(err)
 	r.Machine().SetAddrs([]string{"/addr/" + h.name})
-	h.r, h.out, h.jobs = r, nil, nil
+	if h.w.seen != nil {
+		r.pageBytes = 100 // states come in many pages
+	}
+	h.r, h.out, h.jobs, h.adopted, h.cases = r, nil, nil, 0, nil
 }
 
 func (h *host) now() int64 { return h.w.now + h.skew }
@@ -177,6 +184,7 @@ func (h *host) did(s Step, err error) Step {
 	for _, j := range s.Jobs {
 		h.jobs = append(h.jobs, j())
 	}
+	h.noteState()
 	return s
 }
 
@@ -387,7 +395,11 @@ func (w *world) dropLinks(h *host) {
 func (w *world) crash(h *host) {
 	w.dropLinks(h)
 	h.mem = h.mem.Crash()
+	recorded := h.r.undone != nil
 	h.start(nil)
+	if recorded && w.seen != nil && h.r.log.Floors() != nil {
+		w.seen["crash between checkpoint and truncation"]++
+	}
 }
 
 // restart closes a host cleanly and goes on with its lane.

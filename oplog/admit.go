@@ -61,7 +61,7 @@ func (l *Log) unmet(e *delta.Entry) (clock.EntryID, bool) {
 	if prev := (clock.EntryID{Lane: e.Lane, Seq: e.Seq - 1}); l.vector.Seq(e.Lane) < prev.Seq && !plant.Is(plant.SkipGap) {
 		return prev, true
 	}
-	if plant.Is(plant.SkipDeps) {
+	if plant.Is(plant.SkipDeps) || plant.Is(plant.KillsOpen) {
 		return clock.EntryID{}, false
 	}
 	for i := range e.Body.Deps {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/rhizome-p2p/rhizome/clock"
 	"github.com/rhizome-p2p/rhizome/delta"
+	"github.com/rhizome-p2p/rhizome/internal/plant"
 	"github.com/rhizome-p2p/rhizome/storage"
 )
 
@@ -436,14 +437,16 @@ func (l *Log) Adopt(b storage.Batch, jumps []Jump, tips []clock.LaneHead, covers
 		}
 		dropped += was.Seq(id) - s.floor
 		l.vector.Set(id, j.Head)
-		if len(j.Signed.Sig) > 0 {
+		if len(j.Signed.Sig) > 0 && !plant.Is(plant.HeadUnsigned) {
 			s.signed = delta.SignedHead{Header: j.Signed.Header, Sig: append([]byte(nil), j.Signed.Sig...)}
 		}
-		l.raiseFloor(b, id, s, j.Head.Seq)
+		if !plant.Is(plant.FloorStays) {
+			l.raiseFloor(b, id, s, j.Head.Seq)
+		}
 		delete(l.tips, id)
 	}
 	for id, t := range theirTips {
-		if t.Seq > was.Seq(id) && l.vector.Head(id) == t {
+		if t.Seq > was.Seq(id) && l.vector.Head(id) == t && !plant.Is(plant.TipsStay) {
 			l.tips[id] = t
 		}
 	}

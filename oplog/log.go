@@ -113,7 +113,7 @@ type laneState struct {
 	closedBy [2]clock.Hash
 	// forkedBelow says that these differ: the lane forked further down.
 	forkedBelow bool
-	signed   delta.SignedHead // its Sig is the log's own memory
+	signed      delta.SignedHead // its Sig is the log's own memory
 	// floor, horizon and local are seqs: see floor.go. floor <= horizon, and
 	// floor <= the head's seq.
 	floor, horizon, local uint64

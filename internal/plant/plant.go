@@ -22,5 +22,23 @@ const (
 	DropPending Bug = "forget-pending" // what waits for its causes is taken for applied
 )
 
-// Bugs lists every bug.
+// Bugs of what compaction rests on: each leaves out one condition of the join of
+// two states, or of what goes with it. docs/compaction.md says what each is for.
+const (
+	JoinRevives  Bug = "join-revives"      // a served row is taken though what killed it is applied here
+	JoinKeeps    Bug = "join-keeps"        // a row stays though what killed it is applied there
+	JoinStale    Bug = "join-stale"        // the join is made with the state as it was at the offer
+	JoinByPage   Bug = "join-by-page"      // rows are taken over page by page
+	FloorStays   Bug = "floor-stays"       // the vector jumps and the floor does not
+	TipsStay     Bug = "tips-stay"         // tips are not joined
+	KillsOpen    Bug = "kills-open"        // an entry is applied before those that its kills name, or its deps
+	HeadUnsigned Bug = "signed-head-stays" // the signed head does not come with the vector
+)
+
+// CompactionBugs lists those.
+var CompactionBugs = []Bug{
+	JoinRevives, JoinKeeps, JoinStale, JoinByPage, FloorStays, TipsStay, KillsOpen, HeadUnsigned,
+}
+
+// Bugs lists every bug of the log and its transport.
 var Bugs = []Bug{SkipPrev, SkipDeps, AckEarly, LoseKill, ReuseLane, SkipGap, DropPending}
