@@ -75,6 +75,18 @@ func (m *Machine) Alive(id SessionID) bool {
 	return s != nil && !s.dropped
 }
 
+// PullState begins a pull of the state from a peer, whatever either side lacks.
+// It reports false where another pull runs, or there is no such session.
+func (m *Machine) PullState(now int64, id SessionID) (pull uint64, ok bool) {
+	m.advance(now)
+	s := m.sessions[id]
+	if s == nil || s.dropped || !s.greeted || m.pulling != 0 {
+		return 0, false
+	}
+	m.beginPull(s, pullState)
+	return s.pull.id, true
+}
+
 // Told returns our vector as the peer knew it when the pull began.
 func (m *Machine) Told(id SessionID) *clock.Vector {
 	if s := m.sessions[id]; s != nil && s.pull != nil {

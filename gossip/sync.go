@@ -175,12 +175,6 @@ func (m *Machine) pullNext() {
 	if next == nil {
 		return
 	}
-	m.pullID++
-	next.pull = &pull{id: m.pullID, progressAt: m.now}
-	next.pulled = m.pullID
-	m.pulling = next.id
-	m.sendHave(next, false)
-	next.pull.told = next.told.Clone()
 	how := pullCheapest
 	switch {
 	case next.unlike >= maxUnlike:
@@ -188,7 +182,18 @@ func (m *Machine) pullNext() {
 	case m.replica.WantsEntries():
 		how = pullEntries
 	}
-	m.send(next, append(binary.AppendUvarint([]byte{byte(kindPull)}, m.pullID), how))
+	m.beginPull(next, how)
+}
+
+// beginPull asks a peer for what it has and we lack.
+func (m *Machine) beginPull(s *session, how byte) {
+	m.pullID++
+	s.pull = &pull{id: m.pullID, progressAt: m.now}
+	s.pulled = m.pullID
+	m.pulling = s.id
+	m.sendHave(s, false)
+	s.pull.told = s.told.Clone()
+	m.send(s, append(binary.AppendUvarint([]byte{byte(kindPull)}, m.pullID), how))
 }
 
 // How a pull wants to be answered.

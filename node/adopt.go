@@ -59,6 +59,9 @@ type adoption struct {
 	revivable []compaction.DeadRow
 	askedDead bool
 
+	// inspect, where not nil, says that the state is only looked at.
+	inspect *inspection
+
 	// forsaken says from where on lanes of our own are not what the peer has
 	// under the same names: see Replica.forsake.
 	forsaken map[clock.LaneID]uint64
@@ -173,6 +176,9 @@ func (r *Replica) onOffer(t gossip.State, b []byte) error {
 	case page.First:
 		r.dropAdoption()
 		a = &adoption{from: t.From, pull: t.Pull, peer: t.Peer, offer: page}
+		if x := r.inspecting; x != nil && x.pull == t.Pull {
+			a.inspect = x
+		}
 		r.adopt = a
 	case a == nil || a.from != t.From || a.pull != t.Pull || a.theirs != nil:
 		return fmt.Errorf("%w: a page of an offer that did not begin", compaction.ErrMalformed)
@@ -233,13 +239,15 @@ func (r *Replica) beginAdoption(a *adoption) error {
 		return err
 	}
 	for i := range a.offer.Lanes {
-		if l := &a.offer.Lanes[i]; l.Ahead {
+		if l := &a.offer.Lanes[i]; l.Ahead && a.inspect == nil {
 			r.log.AddLane(l.Key) // staged rows name it by its number
 		}
 	}
 	a.start = r.pin()
 	a.start.number(a.theirs)
-	a.forsaken = r.astray(a.theirs)
+	if a.inspect == nil {
+		a.forsaken = r.astray(a.theirs)
+	}
 	for l, at := range a.forsaken { // each lane by itself: the order does not matter
 		a.start.vector.Set(l, clock.Head{Seq: at - 1})
 	}
@@ -253,7 +261,7 @@ func (r *Replica) beginAdoption(a *adoption) error {
 		}
 		return nil
 	}, func() error {
-		if r.Survivors() == 0 && !r.staged() {
+		if r.Survivors() == 0 && (!r.staged() || a.inspect != nil) {
 			a.wantAll()
 			return r.askRows(a)
 		}
@@ -311,6 +319,7 @@ func (r *Replica) giveUp(from gossip.SessionID, pull uint64, peer string, err er
 func (r *Replica) endAdoption(from gossip.SessionID, pull uint64, err error) {
 	r.machine.SendState(from, pull, true, []byte{compaction.MsgRelease})
 	r.dropAdoption()
+	r.failInspection(pull, err)
 	r.machine.StateDone(r.now, from, pull, err)
 }
 
@@ -329,6 +338,9 @@ func (r *Replica) dropAdoption() {
 func (r *Replica) adoptTick() {
 	if a := r.adopt; a != nil && !r.machine.StillPulling(a.from, a.pull) {
 		r.dropAdoption()
+	}
+	if x := r.inspecting; x != nil && !r.machine.StillPulling(x.from, x.pull) {
+		r.failInspection(x.pull, errGone)
 	}
 }
 
@@ -394,6 +406,9 @@ func (a *adoption) each(f func(key []byte, lane int, s *merge.Survivor, staged b
 	if err != nil {
 		return err
 	}
+	if a.inspect != nil {
+		return nil
+	}
 	return view.stagedRows(func(key []byte, s *merge.Survivor) error {
 		if lane, ok := within(s); ok && s.Dot.Seq > a.start.vector.Seq(s.Dot.Lane) {
 			return f(key, lane, s, true)
@@ -418,7 +433,7 @@ func (r *Replica) resolve(a *adoption) {
 			} else if listed {
 				mine := s.Sum(key)
 				found[at] = mine == theirs
-				rivals[at] = !staged && sumLess(mine, theirs) // one dot, two rows
+				rivals[at] = !staged && (sumLess(mine, theirs) || a.inspect != nil && mine != theirs) // one dot, two rows
 			}
 			switch {
 			case listed:
@@ -431,10 +446,15 @@ func (r *Replica) resolve(a *adoption) {
 		})
 	}, func() error {
 		a.dead, a.unstaged = dead, unstaged
+		if a.inspect != nil {
+			if err := a.inspect.here(a); err != nil {
+				return err
+			}
+		}
 		for at := range a.listed {
 			// What is covered here and not found was killed here, and nobody
 			// needs its row.
-			if held := a.start.vector.Seq(a.start.lanes[at.lane]); !found[at] && (at.seq > held || rivals[at] || plant.Is(plant.JoinRevives)) {
+			if held := a.start.vector.Seq(a.start.lanes[at.lane]); !found[at] && (at.seq > held || rivals[at] || a.inspect != nil || plant.Is(plant.JoinRevives)) {
 				a.want = append(a.want, compaction.Interval{Lane: at.lane, After: at.seq - 1, UpTo: at.seq})
 			}
 		}
@@ -450,6 +470,10 @@ func sumLess(a, b digest.Sum) bool {
 
 // askRows asks for the next rows, or commits where all have come.
 func (r *Replica) askRows(a *adoption) error {
+	if len(a.want) == 0 && a.inspect != nil {
+		r.endInspection(a)
+		return nil
+	}
 	if len(a.want) == 0 {
 		a.askedDead = true
 		r.machine.SendState(a.from, a.pull, true, []byte{compaction.MsgAskDead})
@@ -477,6 +501,10 @@ func (r *Replica) onRows(a *adoption, b []byte) error {
 	for i := range page {
 		if err := a.take(&page[i]); err != nil {
 			return err
+		}
+		if a.inspect != nil {
+			a.inspect.there(a, &page[i])
+			continue
 		}
 		r.state.stage(r.batch, &page[i])
 		if plant.Is(plant.JoinByPage) {

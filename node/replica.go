@@ -104,6 +104,8 @@ type Replica struct {
 	// serving are the states that are served, and adopt the one that is pulled.
 	serving map[gossip.SessionID]*served
 	adopt   *adoption
+	// inspecting is a comparison with a peer that was asked for.
+	inspecting *inspection
 	// pageBytes is pageBytes, or less in tests.
 	pageBytes int
 	// states counts the states served whole and those adopted.
