@@ -41,11 +41,12 @@ func (v *rows) stagedRows(f func(key []byte, s *merge.Survivor) error) error {
 	return nil
 }
 
-// staged reports whether anything is.
+// staged reports whether anything is. An error counts as something: what reads
+// it next will say so.
 func (r *Replica) staged() bool {
 	lo := r.state.key(kindStaged, nil)
-	for range r.db.Scan(lo, storage.PrefixEnd(lo)) {
-		return true
+	for kv, err := range r.db.Scan(lo, storage.PrefixEnd(lo)) {
+		return err != nil || len(kv.Key) > 0
 	}
 	return false
 }
