@@ -117,7 +117,7 @@ func TestCrash(t *testing.T) {
 		for round := range 4 {
 			for _, h := range victims {
 				for range 3 {
-					h.writes(10*time.Millisecond, quit)
+					h.writes(25*time.Millisecond, quit)
 				}
 			}
 			pass(time.Duration(1000+137*round) * time.Millisecond)

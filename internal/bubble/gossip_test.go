@@ -4,6 +4,7 @@ import (
 	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"flag"
 	"fmt"
 	"math"
@@ -210,7 +211,7 @@ func (c scene) gossipers(t *testing.T, r *router, links []simnet.Link, heard fun
 		cfg.Options, release = quicOver(r, i)
 		h, err := p2p.New(cfg)
 		if err != nil {
-			t.Fatal(err)
+			t.Fatal(errors.Join(err, release()))
 		}
 		hosts[i] = h
 		t.Cleanup(func() {

@@ -85,7 +85,7 @@ func (h *host) open() (err error) {
 	t := newTransport(h)
 	h.core, err = node.New(node.Config{
 		Replica: node.ReplicaConfig{
-			DB: h.store, Prefix: []byte{1}, Space: space, Key: h.key, Random: h.rnd,
+			DB: slowStore{h.store, h.disk.takes}, Prefix: []byte{1}, Space: space, Key: h.key, Random: h.rnd,
 			Spread: rand.New(rand.NewPCG(h.w.opts.seed, uint64(h.at))), Resume: h.resume, Node: h.name, Instance: instance,
 		},
 		Transport: t, LogID: fmt.Sprint(h.at),

@@ -67,7 +67,7 @@ var layers = map[string]layer{
 	// Whole nodes over a simulated network: only tests, which put together what
 	// the root package does and so name the libraries of both adapters.
 	"internal/bubble": {tests: []string{
-		"clock", "node", "gossip", "gossip/p2p", "storage/pebblestore", "simnet", "simnet/workload",
+		"clock", "node", "gossip", "gossip/p2p", "storage", "storage/pebblestore", "simnet", "simnet/workload",
 		"github.com/cockroachdb/pebble/v2", "github.com/libp2p/go-libp2p", "github.com/quic-go/quic-go", "github.com/marcopolo/simnet",
 	}},
 	"internal/lint":  {},
