@@ -109,10 +109,10 @@ func TestLoss(t *testing.T) {
 // what they had not synced is nobody's.
 func TestCrash(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
-		w := newWorld(t, options{hosts: 20, seed: 4, syncTakes: 10 * time.Millisecond})
+		w := newWorld(t, options{hosts: 12, seed: 4, syncTakes: 10 * time.Millisecond})
 		w.connected(30 * time.Second)
 		quit := make(chan struct{})
-		victims := []*host{w.hosts[2], w.hosts[9], w.hosts[15]}
+		victims := []*host{w.hosts[2], w.hosts[5], w.hosts[9]}
 		forgotten := uint64(0)
 		for round := range 3 {
 			for _, h := range victims {
