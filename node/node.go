@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/rhizome-p2p/rhizome/clock"
 	"github.com/rhizome-p2p/rhizome/gossip"
 	"github.com/rhizome-p2p/rhizome/oplog"
 	"github.com/rhizome-p2p/rhizome/storage"
@@ -422,6 +423,14 @@ func (n *Node) Twin(addr string) {
 // SetAddrs says where this node listens.
 func (n *Node) SetAddrs(addrs []string) {
 	n.do(func(int64) (Step, error) { n.replica.machine.SetAddrs(addrs); return Step{}, nil })
+}
+
+// Vector returns a copy of the vector of what the node has applied; the newest
+// of it may not be durable yet.
+func (n *Node) Vector() *clock.Vector {
+	n.turn.Lock()
+	defer n.turn.Unlock()
+	return n.replica.log.Vector().Clone()
 }
 
 // Resumable returns the lane that the node writes now, nil before its first

@@ -46,17 +46,19 @@ const (
 	Withhold     Fault = "withhold"      // one tells what it has and sends none of it
 	Eclipse      Fault = "eclipse"       // several that withhold surround a host
 	OtherVersion Fault = "other-version" // a host speaks another version of the protocol
+
+	DatagramLoss Fault = "datagram-loss" // a datagram is lost and sent again: what it is part of comes late
 )
 
 // AllFaults lists every fault.
 var AllFaults = []Fault{
 	Loss, Duplicate, Reorder, Replay, Corrupt, Truncate, SlowLink, Break, Partition, OneWay, Flap, Away,
 	Crash, TornCrash, CleanStop, StaleDisk, Clone, DiskFull, SlowDisk, Skew, ClockJump, Drift, Freeze, Pause, Equivocate,
-	Lie, Flood, Withhold, Eclipse, OtherVersion,
+	Lie, Flood, Withhold, Eclipse, OtherVersion, DatagramLoss,
 }
 
 // onMessages are the faults whose rate is a chance per message.
-var onMessages = []Fault{Loss, Duplicate, Reorder, Replay, Corrupt, Truncate}
+var onMessages = []Fault{Loss, Duplicate, Reorder, Replay, Corrupt, Truncate, DatagramLoss}
 
 // once are the faults that last to the end of a run, and so happen at most a few
 // times in one.
@@ -149,6 +151,10 @@ func (w *World) hits(f Fault, from, to *host) (Act, bool) {
 			a.For = 10*time.Second + time.Duration(w.luck.Int64N(int64(50*time.Second)))
 		case Corrupt, Truncate:
 			a.By = w.luck.Int64N(1 << 16)
+		case DatagramLoss:
+			// How often in a row it is lost.
+			for a.By = 1; a.By < maxLostInARow && w.luck.Float64() < rate; a.By++ {
+			}
 		}
 	}
 	w.fired[f]++

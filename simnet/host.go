@@ -32,6 +32,7 @@ type host struct {
 
 	sessions []*end
 	dials    []int // hosts that it keeps a session to
+	tending  bool  // it is going to look after its mesh
 
 	// out are the steps that wait for the disk, in order. syncing says that a
 	// sync of the first is under way, or that their effects are being let out.
@@ -106,10 +107,11 @@ func (h *host) start(resume *node.Resume) {
 	}
 	r.Machine().SetAddrs([]string{"/sim/" + h.name})
 	h.r, h.last, h.out, h.syncing, h.down = r, nil, nil, false, false
+	h.tending = false
 	h.applied = delivery{} // it may be another disk
 	w.tick(h, time.Duration(h.net.Int64N(int64(tickEvery))))
 	for _, to := range h.dials {
-		w.dial(h, to)
+		w.dial(h, to, h.span(0, 50*time.Millisecond))
 	}
 }
 

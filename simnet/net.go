@@ -15,6 +15,7 @@ type link struct {
 	open      bool
 	latency   time.Duration
 	slowUntil time.Duration
+	backoff   time.Duration // until when it is not taken into a mesh
 }
 
 // An end is one side of a link.
@@ -30,6 +31,9 @@ type end struct {
 	// dead says that a message to this end was lost: a stream delivers nothing
 	// behind it.
 	dead bool
+	mesh bool // the host passes on publications along it
+	// whole is until when lost datagrams hold up what the host sends.
+	whole time.Duration
 }
 
 func (e *end) other() *end { return e.link.ends[1-e.side] }
@@ -70,10 +74,10 @@ const (
 	mostLatency  = 80 * time.Millisecond
 )
 
-// dial connects two hosts, now or later.
-func (w *World) dial(h *host, to int) {
+// dial connects two hosts after a while, or later.
+func (w *World) dial(h *host, to int, wait time.Duration) {
 	gen := h.gen
-	w.after(h.span(50*time.Millisecond, time.Second), evConnect, h.at, func() {
+	w.after(wait, evConnect, h.at, func() {
 		if h.gen != gen || !h.up() {
 			return
 		}
@@ -82,11 +86,7 @@ func (w *World) dial(h *host, to int) {
 			return
 		}
 		if !peer.up() || w.blockedUntil(h, peer) > 0 || w.blockedUntil(peer, h) > 0 {
-			w.after(h.span(time.Second, 5*time.Second), evConnect, h.at, func() {
-				if h.gen == gen {
-					w.dial(h, to)
-				}
-			})
+			w.dial(h, to, h.span(time.Second, 5*time.Second))
 			return
 		}
 		w.connect(h, peer)
@@ -105,6 +105,22 @@ func (w *World) latency(a, b *host) time.Duration {
 	return leastLatency + time.Duration(r.Int64N(int64(mostLatency-leastLatency)))
 }
 
+// A Link is a session that the world keeps between two hosts, by their numbers.
+type Link struct {
+	Dials, To int
+	Latency   time.Duration
+}
+
+// Links returns the sessions that the world keeps.
+func (w *World) Links() (links []Link) {
+	for _, h := range w.hosts {
+		for _, to := range h.dials {
+			links = append(links, Link{h.at, to, w.latency(h, w.hosts[to])})
+		}
+	}
+	return links
+}
+
 func (w *World) connect(a, b *host) {
 	l := &link{open: true, latency: w.latency(a, b)}
 	for side, h := range []*host{a, b} {
@@ -119,6 +135,8 @@ func (w *World) connect(a, b *host) {
 			h.did(h.r.Opened(h.millis(), l.ends[side].id, other.node, "/sim/"+other.name, side == 0))
 		}
 	}
+	w.tend(a)
+	w.tend(b)
 }
 
 // sever ends a link; both hosts notice at once, and the one that dialled dials
@@ -133,10 +151,11 @@ func (w *World) sever(l *link) {
 		h.sessions = slices.DeleteFunc(h.sessions, func(x *end) bool { return x == e })
 		if h.up() && h.gen == e.gen {
 			h.did(h.r.Closed(h.millis(), e.id))
+			w.tend(h)
 		}
 	}
 	if a := l.ends[0]; a.host.up() && a.host.gen == a.gen {
-		w.dial(a.host, l.ends[1].host.at)
+		w.dial(a.host, l.ends[1].host.at, a.host.span(50*time.Millisecond, time.Second))
 	}
 }
 
@@ -172,7 +191,7 @@ func (w *World) carry(e *end, message []byte) {
 		w.after(l.latency, evBroken, to.host.at, func() { w.sever(l) })
 		return
 	}
-	at := w.now + l.latency
+	at := w.now + l.latency + w.resent(e, len(message))
 	if l.slowUntil > w.now {
 		at += h.span(time.Second, 3*time.Second)
 	}
@@ -218,18 +237,18 @@ func mark(b []byte) uint64 {
 	return f.Sum64()
 }
 
-// A publication is a message on the space's topic. It spreads hop by hop
-// along the sessions, each host passing it on once, as gossipsub does within
-// its mesh.
+// A publication is a message on the space's topic. It spreads hop by hop, each
+// host passing it on once, as gossipsub does.
 type publication struct {
 	data    []byte
 	mark    uint64
+	at      time.Duration      // when it was published
 	entries []gossip.Published // nil where the bytes are bad
 	seen    []uint64           // bit set of hosts
 }
 
 func (w *World) newPublication(data []byte) *publication {
-	p := &publication{data: data, mark: mark(data)}
+	p := &publication{data: data, mark: mark(data), at: w.now}
 	// Verified once for the world: the outcome depends on the bytes alone.
 	entries, err := gossip.ParsePublished(w.space, data)
 	if err == nil {
@@ -256,17 +275,22 @@ func (p *publication) reached(h *host) bool {
 	return h.at/64 < len(p.seen) && p.seen[h.at/64]&(1<<(h.at%64)) != 0
 }
 
-// spread passes a publication on to a host's neighbours.
+// spread passes a publication on to a host's neighbours: its own to all, others'
+// along its mesh.
 func (w *World) spread(h *host, p *publication, from *host) {
 	for _, e := range h.sessions {
-		if to := e.other().host; to != from {
-			w.hop(p, h, to, e.link)
+		if to := e.other().host; from == nil || e.mesh && to != from {
+			w.hop(p, e)
 		}
 	}
 }
 
-func (w *World) hop(p *publication, from, to *host, l *link) {
+// hop passes a publication on along one session.
+func (w *World) hop(p *publication, e *end) {
+	from, to := e.host, e.other().host
 	w.bytes += uint64(len(p.data))
+	w.copies++
+	w.copyBytes += uint64(len(p.data))
 	if _, lost := w.hits(Loss, from, to); lost || w.blockedUntil(from, to) > 0 {
 		return
 	}
@@ -278,7 +302,7 @@ func (w *World) hop(p *publication, from, to *host, l *link) {
 	} else if a, ok := w.hits(Truncate, from, to); ok {
 		p = w.newPublication(p.data[:a.By%int64(len(p.data))])
 	}
-	delay := l.latency
+	delay := e.link.latency + w.resent(e, len(p.data))
 	if a, ok := w.hits(Reorder, from, to); ok {
 		delay += a.For
 	}
@@ -319,6 +343,10 @@ func (w *World) gossipTo(delay time.Duration, p *publication, from, to *host, ag
 		if p.entries == nil {
 			w.rejected++
 			return
+		}
+		w.heard++
+		if w.opts.Heard != nil {
+			w.opts.Heard(to.at, w.now-p.at)
 		}
 		to.did(to.r.Published(to.millis(), p.entries))
 		if to.up() && !to.keeps() {

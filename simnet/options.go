@@ -59,6 +59,10 @@ type Options struct {
 	// Trace, if not nil, gets a line for every event.
 	Trace io.Writer
 
+	// Heard, if not nil, is told of each publication that reaches a host for the
+	// first time: the host's number, and how long it was on its way.
+	Heard func(host int, after time.Duration)
+
 	// Watch, if not nil, is told now and then how far the run is. Its error ends
 	// the run.
 	Watch func(at time.Duration, events uint64) error

@@ -37,7 +37,7 @@ func hunt(bug plant.Bug, seed uint64) Options {
 	if bug == plant.SkipPrev { // one branch of a fork must be lost on the way
 		o.Rates = Rates{Equivocate: 3, Loss: 0.3}
 	}
-	o.Peers, o.CheckEvery, o.Settle = 3+int(seed%5), 20*time.Millisecond, time.Minute
+	o.Peers, o.CheckEvery, o.Settle = 3+int(seed%5), 20*time.Millisecond, 2*time.Minute
 	return o
 }
 

@@ -24,6 +24,9 @@ type Report struct {
 	Entries    uint64         `json:"entries"`
 	Rows       uint64         `json:"rows"`
 	Rejected   uint64         `json:"rejected"` // publications refused by validation
+	Heard      uint64         `json:"heard"`    // publications that reached a host
+	Copies     uint64         `json:"copies"`   // of publications, sent from host to host
+	CopyBytes  uint64         `json:"copy_bytes"`
 	Converged  bool           `json:"converged"`
 	// ConvergedAfterS is the virtual time from the healing until all hosts
 	// were equal.
@@ -117,7 +120,7 @@ func (w *World) report(wall time.Duration) Report {
 	r := Report{
 		Peers: w.opts.Peers, Seed: w.opts.Seed, Writers: w.opts.Writers, Degree: w.opts.Degree,
 		VirtualS: w.now.Seconds(), WallS: wall.Seconds(), Events: w.trace.n, EventsPerS: float64(w.trace.n) / wall.Seconds(),
-		Rates: w.rates, Faults: w.fired, Alarms: w.alarms, Writes: w.acks, Rejected: w.rejected,
+		Rates: w.rates, Faults: w.fired, Alarms: w.alarms, Writes: w.acks, Rejected: w.rejected, Heard: w.heard, Copies: w.copies, CopyBytes: w.copyBytes,
 		BytesPerPeer: w.bytes / uint64(len(w.hosts)), TraceHash: w.trace.hash(),
 	}
 	if h := w.hosts[0]; h.up() {

@@ -68,7 +68,10 @@ type World struct {
 	bytes    uint64
 	acks     uint64
 	rejected uint64
-	failure  error
+	heard    uint64 // publications that reached a host
+
+	copies, copyBytes uint64 // of publications, on their way from host to host
+	failure           error
 }
 
 // New makes a world and starts its hosts.

@@ -66,6 +66,7 @@ type meteredStream struct {
 
 func (m *meteredStream) Write(b []byte) (int, error) {
 	n, err := m.Stream.Write(b)
+	m.g.carried.bytes.Add(uint64(n))
 	m.g.written(m.id, n)
 	return n, err
 }

@@ -27,6 +27,7 @@ type gossip struct {
 
 	inboxBytes atomic.Int64
 	drops      drops
+	carried    carried
 
 	// mu guards the fields below.
 	mu     sync.Mutex

@@ -43,6 +43,18 @@ func TestGossipTwo(t *testing.T) {
 	}
 }
 
+// What gossip carried is counted on both sides.
+func TestCarried(t *testing.T) {
+	a, b := start(t, nil), start(t, nil)
+	connect(t, a, b)
+	publish(t, a, "one")
+	publish(t, a, "two")
+	eventually(t, "both are counted", func() bool {
+		from, to := a.Carried(), b.Carried()
+		return from.Copies == 2 && from.Bytes > 6 && from.Delivered == 0 && to.Delivered == 2
+	})
+}
+
 // A message goes through the middle of three, and from names the neighbour.
 func TestGossipLine(t *testing.T) {
 	a, b, c := start(t, nil), start(t, nil), start(t, nil)

@@ -118,6 +118,24 @@ func (h *Host) Dropped() Dropped {
 	return Dropped{Budget: d.budget.Load(), Outbound: d.outbound.Load(), Validate: d.validate.Load(), Inbox: d.inbox.Load()}
 }
 
+// Carried counts what gossip brought and took.
+type Carried struct {
+	Delivered  uint64 // messages of others, each once
+	Duplicates uint64 // copies beyond the first
+	Copies     uint64 // messages sent, own and relayed, to each peer
+	Bytes      uint64 // sent, control messages included
+}
+
+type carried struct {
+	delivered, duplicates, copies, bytes atomic.Uint64
+}
+
+// Carried says what gossip has carried so far.
+func (h *Host) Carried() Carried {
+	c := &h.gossip.carried
+	return Carried{Delivered: c.delivered.Load(), Duplicates: c.duplicates.Load(), Copies: c.copies.Load(), Bytes: c.bytes.Load()}
+}
+
 // dropped counts, and warns at most every ten seconds.
 func (g *gossip) dropped(counter *atomic.Uint64) {
 	counter.Add(1)
@@ -151,6 +169,7 @@ func (t *tracer) SendRPC(rpc *pubsub.RPC, id peer.ID) {
 		n += len(m.GetData())
 	}
 	t.g.queued(id, n)
+	t.g.carried.copies.Add(uint64(len(rpc.GetPublish())))
 }
 
 func (t *tracer) DropRPC(rpc *pubsub.RPC, _ peer.ID) {
@@ -159,13 +178,19 @@ func (t *tracer) DropRPC(rpc *pubsub.RPC, _ peer.ID) {
 	}
 }
 
+func (t *tracer) DeliverMessage(m *pubsub.Message) {
+	if m.ReceivedFrom != t.g.h.id {
+		t.g.carried.delivered.Add(1)
+	}
+}
+
+func (t *tracer) DuplicateMessage(*pubsub.Message) { t.g.carried.duplicates.Add(1) }
+
 func (t *tracer) Join(string)                          {}
 func (t *tracer) Leave(string)                         {}
 func (t *tracer) Graft(peer.ID, string)                {}
 func (t *tracer) Prune(peer.ID, string)                {}
 func (t *tracer) ValidateMessage(*pubsub.Message)      {}
-func (t *tracer) DeliverMessage(*pubsub.Message)       {}
-func (t *tracer) DuplicateMessage(*pubsub.Message)     {}
 func (t *tracer) ThrottlePeer(peer.ID)                 {}
 func (t *tracer) RecvRPC(*pubsub.RPC)                  {}
 func (t *tracer) UndeliverableMessage(*pubsub.Message) {}

@@ -64,9 +64,15 @@ var layers = map[string]layer{
 	"simnet/workload": {own: []string{"clock", "delta", "merge", "node", "simnet"}},
 
 	"examples/fleet/ask": {},
-	"internal/lint":      {},
-	"internal/plant":     {},
-	"internal/tour":      {},
+	// Whole nodes over a simulated network: only tests, which put together what
+	// the root package does and so name the libraries of both adapters.
+	"internal/bubble": {tests: []string{
+		"clock", "node", "gossip", "gossip/p2p", "storage", "storage/pebblestore", "simnet", "simnet/workload",
+		"github.com/cockroachdb/pebble/v2", "github.com/libp2p/go-libp2p", "github.com/quic-go/quic-go", "github.com/marcopolo/simnet",
+	}},
+	"internal/lint":  {},
+	"internal/plant": {},
+	"internal/tour":  {},
 }
 
 // checkImports: a package imports only what its layer allows, and every package
