@@ -13,11 +13,12 @@ import (
 // randomness, and the world that replays them from a seed. What is not a driver
 // of package node belongs to its Replica, so that a new file is pure until
 // somebody says otherwise here.
-var core = []string{"digest", "clock", "delta", "merge", "oplog", "gossip", "node", "simnet"}
+var core = []string{"digest", "clock", "delta", "merge", "oplog", "gossip", "compaction", "node", "simnet"}
 
 var drivers = []string{
 	"node/node.go",   // the event loop
 	"node/commit.go", // callers wait for their group commit
+	"node/diff.go",   // asks a peer, and waits
 	"node/read.go",   // watchers wait for changes
 	"node/status.go", // asks peers, and waits
 	"node/verify.go", // rereads the store beside the loop
