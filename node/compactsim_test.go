@@ -12,6 +12,7 @@ import (
 	"github.com/rhizome-p2p/rhizome/clock"
 	"github.com/rhizome-p2p/rhizome/delta"
 	"github.com/rhizome-p2p/rhizome/merge"
+	"github.com/rhizome-p2p/rhizome/storage"
 )
 
 // An archive holds every entry that any host ever held: what a replica holds
@@ -447,5 +448,75 @@ func TestForkedAndCompacted(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// A write that fails while a host drops history, or takes a state over, is as if
+// it had never been, or as if it had been whole: opened again, the host goes on
+// and ends with what all entries fold to.
+func TestCompactFaults(t *testing.T) {
+	for _, at := range []storage.FaultPoint{storage.FaultApply, storage.FaultWait} {
+		for _, persist := range []bool{false, true} {
+			t.Run(fmt.Sprintf("at=%d/persist=%v", at, persist), func(t *testing.T) {
+				fired := 0
+				for n := 1; ; n++ {
+					w := newWorld(t, 7)
+					w.seen = map[string]int{} // for small pages
+					a := archive{}
+					src, dst := w.add("src"), w.add("dst")
+					w.connect(src, dst)
+					for range 20 {
+						w.randomWrite(src)
+					}
+					w.settle(settleMillis)
+					w.split(src, dst)
+					for range 30 {
+						w.randomWrite(src)
+						w.randomWrite(dst)
+					}
+					src.flush()
+					dst.flush()
+					w.topic = nil
+					a.harvest(src)
+					a.harvest(dst)
+					w.drop(src)
+					// From here on the store of dst fails at its n-th write: of a
+					// compaction, of staged pages, of the join.
+					resume := dst.stop()
+					dst.mem = dst.mem.Crash()
+					dst.faulty = storage.NewFaulty(dst.mem, storage.Fault{At: at, N: n, Persist: persist})
+					dst.start(resume)
+					s, _, err := dst.r.Checkpoint(dst.now(), CompactRequest{To: dst.r.log.Ordinal() / 2, Force: true})
+					dst.did(s, err)
+					if !dst.failed {
+						dst.flush()
+						dst.did(dst.r.Truncate(dst.now()))
+						dst.flush()
+					}
+					clear(w.cut)
+					w.connect(src, dst)
+					for range 40 {
+						if dst.failed {
+							break
+						}
+						w.drain()
+						w.tick()
+					}
+					if !dst.failed {
+						if fired < 5 {
+							t.Fatalf("only %d writes could fail", fired)
+						}
+						t.Logf("%d writes, each failed once", fired)
+						return
+					}
+					fired++
+					dst.faulty, dst.failed = nil, false
+					w.crash(dst)
+					w.heal()
+					w.settle(settleMillis)
+					w.checkCompacted(a)
+				}
+			})
+		}
 	}
 }

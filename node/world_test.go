@@ -77,9 +77,12 @@ type host struct {
 	name string
 	key  ed25519.PrivateKey
 	mem  *storage.Memory
-	r    *Replica
-	skew int64 // of its clock
-	rnd  *rand.ChaCha8
+	// faulty, where not nil, stands over mem; failed says that it has struck.
+	faulty *storage.Faulty
+	failed bool
+	r      *Replica
+	skew   int64 // of its clock
+	rnd    *rand.ChaCha8
 	// out are the steps on their way to durability, in order.
 	out   []pendingStep
 	jobs  []func(int64) (Step, error) // what jobs have come to
@@ -158,8 +161,12 @@ func (h *host) start(resume *Resume) {
 	h.w.t.Helper()
 	var instance [16]byte
 	_, _ = h.rnd.Read(instance[:]) // never fails
+	var db storage.DB = h.mem
+	if h.faulty != nil {
+		db = h.faulty
+	}
 	r, err := OpenReplica(ReplicaConfig{
-		DB: h.mem, Prefix: []byte("w"), Space: worldSpace, Key: h.key, Random: h.rnd,
+		DB: db, Prefix: []byte("w"), Space: worldSpace, Key: h.key, Random: h.rnd,
 		Spread: rand.New(rand.NewPCG(h.w.rng.Uint64(), 1)), Resume: resume, Node: h.name, Instance: instance,
 	})
 	h.w.must(err)
@@ -175,6 +182,10 @@ func (h *host) now() int64 { return h.w.now + h.skew }
 // did takes what a call led to.
 func (h *host) did(s Step, err error) Step {
 	h.w.t.Helper()
+	if h.failed || h.faulty != nil && errors.Is(err, storage.ErrFailed) {
+		h.failed = true
+		return s
+	}
 	if err != nil {
 		h.w.fatalf("%s: %v", h.name, err)
 	}
@@ -199,8 +210,16 @@ func (h *host) finish() {
 func (h *host) sync() {
 	s := h.out[0]
 	h.out = h.out[1:]
-	if s.Commit != nil {
-		h.w.must(s.Commit.Wait())
+	if s.Commit != nil && !h.failed {
+		err := s.Commit.Wait()
+		if h.faulty != nil && errors.Is(err, storage.ErrFailed) {
+			h.failed = true
+		} else {
+			h.w.must(err)
+		}
+	}
+	if h.failed {
+		return
 	}
 	for _, res := range s.Results {
 		if res.Err == nil && res.Receipt.Deltas > 0 {
