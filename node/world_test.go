@@ -65,7 +65,9 @@ type world struct {
 	honest bool
 	// heard, if not nil, is told of all messages as they are sent.
 	heard func(from, to *host, message []byte)
-	bytes int // sent so far
+	// tamper, if not nil, returns what arrives in the place of a message.
+	tamper func(from, to *host, message []byte) [][]byte
+	bytes  int // sent so far
 	// seen counts the cases that a schedule came upon.
 	seen map[string]int
 }
@@ -243,7 +245,13 @@ func (h *host) perform(e gossip.Effect) {
 			if h.w.heard != nil {
 				h.w.heard(h, to, e.Message)
 			}
-			l.queue[1-side] = append(l.queue[1-side], bytes.Clone(e.Message))
+			sent := [][]byte{e.Message}
+			if h.w.tamper != nil {
+				sent = h.w.tamper(h, to, e.Message)
+			}
+			for _, m := range sent {
+				l.queue[1-side] = append(l.queue[1-side], bytes.Clone(m))
+			}
 		}
 	case gossip.Drop:
 		h.drops = append(h.drops, e)
