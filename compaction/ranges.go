@@ -140,6 +140,8 @@ type Ranges struct {
 	// Dead those of which it has nothing, and Want those, wholly above one's own
 	// vector, of which one has nothing and needs the rows.
 	List, Dead, Want []Stretch
+	// rows says of List about how many survivors each holds.
+	rows []uint64
 }
 
 // NewRanges begins a search below a vector.
@@ -184,7 +186,7 @@ func (r *Ranges) Compare(own *Table, theirs []StretchSum) {
 		case mine.Count == 0 && after >= r.above(s.Lane):
 			r.Want = append(r.Want, s)
 		case s.Shift == 0 || max(mine.Count, x.Count) <= leafRows:
-			r.List = append(r.List, s)
+			r.List, r.rows = append(r.List, s), append(r.rows, max(mine.Count, x.Count))
 		default:
 			next = append(next, s)
 		}
@@ -194,8 +196,25 @@ func (r *Ranges) Compare(own *Table, theirs []StretchSum) {
 
 // ListAll ends the search: what was to be compared next is listed instead.
 func (r *Ranges) ListAll() {
-	r.List = append(r.List, r.level...)
+	for _, s := range r.level {
+		r.List, r.rows = append(r.List, s), append(r.rows, leafRows)
+	}
 	r.done = true
+}
+
+// AskList returns the questions for the lists, each for about as many survivors
+// as one answer should hold. They are to be asked one after the other.
+func (r *Ranges) AskList() (messages [][]byte) {
+	for from := 0; from < len(r.List); {
+		to, rows := from, uint64(0)
+		for to < len(r.List) && to-from < maxAsked && r.List[to].Shift == r.List[from].Shift && rows < maxAnswer {
+			rows += r.rows[to]
+			to++
+		}
+		messages = append(messages, AppendAsk(MsgAskList, r.List[from].Shift, r.List[from:to]))
+		from = to
+	}
+	return messages
 }
 
 // cut goes on to the next level with the parts of some stretches.

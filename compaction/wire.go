@@ -37,6 +37,9 @@ const (
 	maxSums   = 1 << 15
 	maxListed = 1 << 13
 	maxAsked  = 1 << 16
+	// maxAnswer is how many survivors are asked to be listed at once, 10 MiB of
+	// them: what a session holds for a peer is bounded.
+	maxAnswer = 1 << 18
 )
 
 // ErrMalformed reports a message that no server or client would send.
@@ -173,19 +176,6 @@ func AppendAsk(kind byte, shift uint8, stretches []Stretch) []byte {
 		b = binary.AppendUvarint(binary.AppendUvarint(b, uint64(s.Lane)), s.K)
 	}
 	return b
-}
-
-// AskPages cuts stretches, which may be of several shifts, into questions.
-func AskPages(kind byte, stretches []Stretch) (messages [][]byte) {
-	for len(stretches) > 0 {
-		n := 1
-		for n < len(stretches) && n < maxAsked && stretches[n].Shift == stretches[0].Shift {
-			n++
-		}
-		messages = append(messages, AppendAsk(kind, stretches[0].Shift, stretches[:n]))
-		stretches = stretches[n:]
-	}
-	return messages
 }
 
 // ParseAsk reads a question, without its kind, about a vector of so many lanes.

@@ -63,9 +63,13 @@ func TestMessages(t *testing.T) {
 	}
 
 	stretches := []Stretch{{0, 4, 7}, {2, 4, 1 << 30}, {2, 0, 5}}
-	pages := AskPages(MsgAskList, stretches)
+	r := Ranges{List: stretches, rows: []uint64{1, 2, 3}}
+	pages := r.AskList()
 	if len(pages) != 2 {
-		t.Fatalf("%d pages for two shifts", len(pages))
+		t.Fatalf("%d questions for two shifts", len(pages))
+	}
+	if r.rows[0] = maxAnswer; len(r.AskList()) != 3 {
+		t.Fatalf("%d questions where the first stretch is large", len(r.AskList()))
 	}
 	shift, asked, err := ParseAsk(pages[0][1:], 3)
 	if err != nil || shift != 4 || !reflect.DeepEqual(asked, stretches[:2]) {

@@ -43,7 +43,8 @@ type adoption struct {
 	sums   []compaction.StretchSum
 
 	listed  map[dotAt]digest.Sum
-	answers int // lists that are still to come
+	lists   [][]byte // questions for lists, still to be asked
+	listing bool     // one is asked
 
 	// dead are own survivors that the peer has applied and does not have, and
 	// unstaged are staged ones of an earlier offer of the same kind.
@@ -129,7 +130,7 @@ func (r *Replica) onSums(a *adoption, b []byte) error {
 	if err != nil {
 		return err
 	}
-	if a.own == nil || len(a.sums) > maxListedDots {
+	if a.own == nil || len(a.sums) > maxOfferedLanes+2*maxAskedSums {
 		return fmt.Errorf("%w: sums that nobody asked for", compaction.ErrMalformed)
 	}
 	if a.sums = append(a.sums, sums...); last {
@@ -146,21 +147,35 @@ func (r *Replica) onList(a *adoption, b []byte) error {
 	if err != nil {
 		return err
 	}
-	if a.answers == 0 || len(a.listed) > maxListedDots {
+	if !a.listing {
 		return fmt.Errorf("%w: a list that nobody asked for", compaction.ErrMalformed)
+	}
+	if len(a.listed) > maxListedDots {
+		return errTooDifferent
 	}
 	for _, x := range list {
 		a.listed[dotAt{x.Lane, x.Seq, x.Index}] = x.Sum
 	}
 	if last {
-		if a.answers--; a.answers == 0 {
-			r.resolve(a)
-		}
+		r.askList(a)
 	}
 	return nil
 }
 
+// askList asks for the next list, or goes on where all have come.
+func (r *Replica) askList(a *adoption) {
+	if a.listing = len(a.lists) > 0; !a.listing {
+		r.resolve(a)
+		return
+	}
+	r.machine.SendState(a.from, a.pull, true, a.lists[0])
+	a.lists = a.lists[1:]
+}
+
 var errServerBusy = errors.New("peer serves its state to others, later again")
+
+// errTooDifferent reports states with more differences than memory has room for.
+var errTooDifferent = errors.New("the states differ in too many rows")
 
 // errMoved reports an offer against what is no longer so here, or there.
 var errMoved = errors.New("what the state was offered against has changed")
@@ -312,6 +327,10 @@ func (r *Replica) giveUp(from gossip.SessionID, pull uint64, peer string, err er
 		r.raise("state", fmt.Sprintf("the state that peer %s serves was refused: %v", peer, err),
 			"run `rhizome verify` on that host; others are asked meanwhile")
 	}
+	if errors.Is(err, errTooDifferent) {
+		r.raise("state", fmt.Sprintf("the state that peer %s serves cannot be taken over: %v", peer, err),
+			"stop this node and run `rhizome repair`: it takes a peer's state over whole, and what this node alone wrote follows")
+	}
 	r.endAdoption(from, pull, err)
 	return nil
 }
@@ -349,14 +368,8 @@ func (r *Replica) adoptTick() {
 func (r *Replica) compareLevel(a *adoption) {
 	shift, stretches, more := a.ranges.Ask()
 	if !more {
-		pages := compaction.AskPages(compaction.MsgAskList, a.ranges.List)
-		a.answers = len(pages)
-		for _, p := range pages {
-			r.machine.SendState(a.from, a.pull, true, p)
-		}
-		if len(pages) == 0 {
-			r.resolve(a)
-		}
+		a.lists = a.ranges.AskList()
+		r.askList(a)
 		return
 	}
 	own := compaction.NewTable(shift, stretches)
