@@ -159,7 +159,10 @@ type LogEntry struct {
 	Closed bool
 	Txns   []Change
 	// Past is the entry's full causal past as a vector; only Show fills it in.
-	Past []clock.EntryID
+	// PastCut says that it reaches below the raw history that is held, where
+	// lanes may be missing from it or stand too low.
+	Past    []clock.EntryID
+	PastCut bool
 }
 
 // A Status tells how a node stands.
