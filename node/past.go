@@ -109,9 +109,9 @@ func (v *past) join(live, again []merge.Survivor) []merge.Survivor {
 // with a prefix or of the one row with that key.
 func (v *past) revived(scope []byte, exact bool) (map[string][]merge.Survivor, error) {
 	found := make(map[string][]merge.Survivor)
-	err := v.deadIn(v.eras, scope, func(row []byte, killer clock.Dot, s merge.Survivor) error {
+	err := v.deadIn(v.eras, scope, func(row []byte, killer clock.Dot, s *merge.Survivor) error {
 		if (!exact || bytes.Equal(row, scope)) && v.cut.has(s.Dot) && !v.killed(killer) {
-			found[string(row)] = append(found[string(row)], s)
+			found[string(row)] = append(found[string(row)], *s)
 		}
 		return nil
 	})
