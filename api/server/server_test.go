@@ -341,7 +341,7 @@ func TestMetrics(t *testing.T) {
 	do(t, s, "PUT", "/v1/kv/k", "1")
 	text := do(t, s, "GET", "/metrics", "").Body.String()
 	for _, line := range []string{
-		"rhizome_entries_total 1", "rhizome_state_rows 1", "rhizome_disk_bytes 7", "rhizome_pending_entries 0",
+		"rhizome_entries 1", "rhizome_state_rows 1", "rhizome_disk_bytes 7", "rhizome_pending_entries 0",
 		`rhizome_peers{connected="false"} 1`, `rhizome_sync_missing_here{peer="peer"} 3`, `rhizome_alarms{kind="twin"} 1`,
 		"rhizome_forks 1", "rhizome_converged 0", "rhizome_read_only 0",
 		`rhizome_http_requests_total{method="PUT",route="/v1/kv/{key...}"} 1`, "go_goroutines ",

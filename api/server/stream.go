@@ -149,6 +149,9 @@ func (s *Server) followLog(w http.ResponseWriter, r *http.Request) error {
 		ctx, cancel := context.WithCancel(ctx)
 		wake, ended := make(chan struct{}, 1), make(chan error, 1)
 		defer func() { cancel(); <-ended }()
+		if from == "" {
+			from = s.node.LogStart() // so that what is dropped meanwhile is missed
+		}
 		now := s.node.Cursor() // taken before the log is read: what comes after wakes
 		go func() {
 			ended <- s.wakeOnChange(ctx, now, wake)
@@ -206,7 +209,7 @@ func (s *Server) export(w http.ResponseWriter, r *http.Request) error {
 	const chunk = 64 << 10
 	buf := make([]byte, 0, 2*chunk)
 	sent := false
-	for reading, err := range s.node.Export(r.Context(), r.URL.Query().Get("prefix")) {
+	for reading, err := range s.node.ExportAt(r.Context(), r.URL.Query().Get("prefix"), r.URL.Query().Get("at")) {
 		if err != nil {
 			if !sent {
 				w.Header().Del("Content-Type")
