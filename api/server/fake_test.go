@@ -185,10 +185,6 @@ func (f *fake) LogStart() string { return f.start }
 func (f *fake) Changes(ctx context.Context, prefix, since string) iter.Seq2[rhizome.Change, error] {
 	return func(yield func(rhizome.Change, error) bool) {
 		var at int
-		if since == "gone" {
-			yield(rhizome.Change{}, &rhizome.GoneError{What: "it", Cursor: "7"})
-			return
-		}
 		if _, err := fmt.Sscan(since, &at); err != nil {
 			yield(rhizome.Change{}, fmt.Errorf("since %q: %w", since, rhizome.ErrCursor))
 			return
@@ -222,6 +218,9 @@ func (f *fake) Log(_ context.Context, lane, since string, limit int) (out []rhiz
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	at := 0
+	if since == "gone" {
+		return nil, &rhizome.GoneError{What: "it", Cursor: "7"}
+	}
 	if since != "" {
 		if _, err := fmt.Sscan(since, &at); err != nil {
 			return nil, rhizome.ErrCursor
