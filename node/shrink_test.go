@@ -316,3 +316,53 @@ func TestGetInsideEntry(t *testing.T) {
 		}
 	}
 }
+
+// Who follows a node that takes over a peer's state is told that changes came
+// which cannot be listed.
+func TestWatcherOfAdoption(t *testing.T) {
+	w := newWorld(t, 1)
+	a, b := w.add("a"), w.add("b")
+	a.put("k", "", int64(1))
+	a.put("k", "", int64(2))
+	w.topic = nil // b was away
+	if _, _, err := a.r.Checkpoint(a.now(), CompactRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	a.did(a.r.Truncate(a.now()))
+	n := b.still()
+	n.changed = make(chan struct{})
+	ended := make(chan error, 1)
+	go func() {
+		for c, err := range n.Changes(t.Context(), "", "") {
+			if err == nil {
+				err = fmt.Errorf("a change: %+v", c)
+			}
+			ended <- err
+			return
+		}
+		ended <- nil
+	}()
+	w.connect(a, b)
+	w.settle(settleMillis)
+	if b.r.statesAdopted != 1 || a.r.statesServed != 1 {
+		t.Fatalf("%d states adopted, %d served", b.r.statesAdopted, a.r.statesServed)
+	}
+	n.history.Store(b.r.log.History())
+	n.show(b.r.log.Ordinal())
+	var g *GoneError
+	if err := <-ended; !errors.As(err, &g) || g.Cursor != n.LogStart() {
+		t.Errorf("the watcher got %v", err)
+	}
+	if rep, err := n.Verify(t.Context(), nil); err != nil || len(rep.Problems) > 0 {
+		t.Errorf("verify: %q, %v", rep.Problems, err)
+	}
+	a.put("k", "", int64(3))
+	w.settle(settleMillis)
+	n.show(b.r.log.Ordinal())
+	for c, err := range n.Changes(t.Context(), "", g.Cursor) {
+		if err != nil || len(c.Deltas) != 1 {
+			t.Errorf("from the cursor that it names comes %+v, %v", c, err)
+		}
+		break
+	}
+}
