@@ -344,8 +344,9 @@ func TestWatcherOfAdoption(t *testing.T) {
 	}()
 	w.connect(a, b)
 	w.settle(settleMillis)
-	if b.r.statesAdopted != 1 || a.r.statesServed != 1 {
-		t.Fatalf("%d states adopted, %d served", b.r.statesAdopted, a.r.statesServed)
+	served, _ := a.r.States()
+	if _, adopted := b.r.States(); adopted != 1 || served != 1 {
+		t.Fatalf("%d states adopted, %d served", adopted, served)
 	}
 	n.history.Store(b.r.log.History())
 	n.show(b.r.log.Ordinal())
