@@ -9,6 +9,7 @@ import (
 
 	"github.com/rhizome-p2p/rhizome/clock"
 	"github.com/rhizome-p2p/rhizome/delta"
+	"github.com/rhizome-p2p/rhizome/gossip"
 )
 
 // still returns a node over a host's replica that nothing drives: for reading.
@@ -165,4 +166,84 @@ func TestPast(t *testing.T) {
 			t.Errorf("no schedule came upon: %s", what)
 		}
 	}
+}
+
+// Also where lanes were closed for forks, and floors rose past that since: as of
+// now the past is what is there now, and a reread finds nothing.
+func TestPastAfterForks(t *testing.T) {
+	eachSeed(t, 100, func(t *testing.T, w *world) {
+		w.lossy, w.seen = true, map[string]int{}
+		for i := range 2 + w.rng.IntN(2) {
+			w.add(string(rune('a' + i)))
+		}
+		compacting := func(steps int) {
+			for range steps {
+				w.step(4)
+				if h := w.hosts[w.rng.IntN(len(w.hosts))]; w.chance(4) {
+					w.compact(h, archive{})
+				}
+			}
+		}
+		for range 60 {
+			w.step(4)
+		}
+		h := w.hosts[w.rng.IntN(len(w.hosts))]
+		h.flush()
+		h.write(Request{Ops: []Op{{Kind: OpInc, Entity: "c", N: 1}}})
+		w.clone(h, "clone")
+		for range 200 {
+			w.step(4)
+		}
+		w.heal()
+		w.settle(4 * settleMillis)
+		w.lossy = w.chance(50)
+		compacting(60)
+		w.heal()
+		w.settle(4 * settleMillis)
+		for _, h := range w.hosts {
+			h.flush()
+			n := h.still()
+			m := n.pin()
+			if got, want := rowsOf(t, m.view(m.now())), rowsOf(t, &n.rows); !slices.Equal(got, want) {
+				w.fatalf("%s: as of now it shows\n%q\nand has\n%q", h.name, got, want)
+			}
+			if c, err := m.cutAt(t.Context(), n.cursor(m.ordinal)); err != nil || !slices.Equal(rowsOf(t, m.view(c)), rowsOf(t, &n.rows)) {
+				w.fatalf("%s: as of the newest cursor: %v", h.name, err)
+			}
+			m.close()
+			if rep, err := n.Verify(t.Context(), nil); err != nil || len(rep.Problems) > 0 {
+				w.fatalf("%s: verify: %q, %v", h.name, rep.Problems, err)
+			}
+		}
+	})
+}
+
+// An entry that contradicts the one at a floor, of which only the hash is known,
+// is no reason to stop: whoever holds more can prove the fork.
+func TestForkAtFloor(t *testing.T) {
+	w := newWorld(t, 1)
+	w.calm = true
+	a := w.add("a")
+	for i := range 3 {
+		a.put("k", "", int64(i))
+	}
+	b := w.clone(a, "b")
+	w.split(a, b)
+	c := w.add("c")
+	w.connect(a, c)
+	a.put("k", "", "a")
+	a.put("k", "", "a again")
+	w.settleSome(c, a)
+	_, cp, err := c.r.Checkpoint(c.now(), CompactRequest{To: 4})
+	if err != nil || cp == nil {
+		t.Fatal(cp, err)
+	}
+	c.did(c.r.Truncate(c.now()))
+	lane := b.put("k", "", "b").Txn
+	if floor := c.r.log.Floor(lane.Lane); floor != lane.Seq {
+		t.Fatalf("the floor is at %d, the fork at %d", floor, lane.Seq)
+	}
+	entries, err := gossip.ParsePublished(worldSpace, published(t, b, b.r.lane))
+	w.must(err)
+	c.did(c.r.Published(c.now(), entries))
 }
