@@ -155,13 +155,13 @@ func (n *Node) checkpoint(rep *CompactReport, q CompactRequest, known []string, 
 		var c *compaction.Checkpoint
 		var err error
 		if some {
-			if c, rep.Held, err = r.PlanCheckpoint(now, q); err != nil {
-				return Step{}, err
+			if c, rep.Held, refused = r.PlanCheckpoint(now, q); refused != nil {
+				return Step{}, nil // reading went wrong, and nothing was written
 			}
-			if r.undone == nil && (c == nil || rep.DryRun) {
-				// nothing to record
-			} else if step, c, err = r.Checkpoint(now, q); err != nil {
-				return Step{}, err
+			if r.undone != nil || c != nil && !rep.DryRun {
+				if step, c, err = r.Checkpoint(now, q); err != nil {
+					return Step{}, err
+				}
 			}
 		}
 		if c != nil {
@@ -173,8 +173,8 @@ func (n *Node) checkpoint(rep *CompactReport, q CompactRequest, known []string, 
 				rep.Checkpoint = c.Number
 			}
 		}
-		rep.UnseenBy, err = r.unseen(ordinal, known)
-		return step, err
+		rep.UnseenBy, refused = r.unseen(ordinal, known)
+		return step, nil
 	})
 	return errors.Join(err, refused)
 }
