@@ -302,6 +302,7 @@ func (n *Node) AddPeer(_ context.Context, addr string) error {
 	if id == n.repo.id {
 		return fmt.Errorf("%w: %s is this node's own address", ErrInvalid, addr)
 	}
+	n.core.KnowPeers()
 	return n.editBook(func(w *network) error {
 		w.remember(addr)
 		if w.host == nil {
@@ -309,6 +310,21 @@ func (n *Node) AddPeer(_ context.Context, addr string) error {
 		}
 		return w.host.AddPeer(addr)
 	})
+}
+
+// knownPeers returns the ids of the peers in the book, connected or not.
+func (n *Node) knownPeers() ([]string, error) {
+	book, err := readPeers(n.opts.Dir)
+	if err != nil {
+		return nil, err
+	}
+	var ids []string
+	for _, a := range book.Peers {
+		if id, err := p2p.PeerOf(a); err == nil && id != n.repo.id && !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
+	}
+	return ids, nil
 }
 
 // RemovePeer forgets a peer, by its id or one of its addresses.

@@ -57,6 +57,14 @@ type (
 	Alarm        = node.Alarm
 	Fork         = node.Fork
 	VerifyReport = node.VerifyReport
+
+	StorageStatus  = node.StorageStatus
+	Retention      = node.Retention
+	CompactOptions = node.CompactOptions
+	CompactReport  = node.CompactReport
+	Checkpoint     = node.Checkpoint
+	GoneError      = node.GoneError
+	HorizonError   = node.HorizonError
 )
 
 // The operations that a transaction is made of.
@@ -82,6 +90,9 @@ var (
 	ErrClosed       = node.ErrClosed
 	ErrReadOnly     = node.ErrReadOnly
 	ErrCursor       = node.ErrCursor
+	ErrGone         = node.ErrGone
+	ErrHorizon      = node.ErrHorizon
+	ErrBusy         = node.ErrBusy
 )
 
 // Options say which repo to open and how.
@@ -115,6 +126,11 @@ type Options struct {
 	// reads of large repos faster.
 	CacheBytes int64
 
+	// Retention says how much raw history is kept; the zero value keeps 30 days
+	// or 1 GiB, whichever is less. The newest state is the same whatever is
+	// kept: it is how far back the log, undo and reads of the past reach.
+	Retention Retention
+
 	// Logger gets what a person may want to know; nil discards it.
 	Logger *slog.Logger
 
@@ -126,7 +142,16 @@ func (o *Options) validate() error {
 	if o.Dir == "" {
 		return errors.New("rhizome: Options.Dir is empty")
 	}
+	if err := o.Retention.Validate(); err != nil {
+		return fmt.Errorf("rhizome: Options.Retention: %w", err)
+	}
 	return nil
+}
+
+// ParseRetention makes a retention of texts: a mode (archive, window, minimal),
+// an age (720h, 30d) and a size (512MiB). An empty text is the default.
+func ParseRetention(mode, age, bytes string) (Retention, error) {
+	return node.ParseRetention(mode, age, bytes)
 }
 
 // A Node is an open repo.
@@ -210,7 +235,11 @@ func (n *Node) start(inv *invite) (err error) {
 	if err != nil {
 		return fmt.Errorf("open store: %w", err)
 	}
-	if n.core, err = n.newNode(resume); err != nil {
+	known, err := n.knownPeers()
+	if err != nil {
+		return errors.Join(err, n.store.Close())
+	}
+	if n.core, err = n.newNode(resume, len(known) > 0 || inv != nil || len(n.opts.Bootstrap) > 0); err != nil {
 		return errors.Join(err, n.store.Close())
 	}
 	go n.tellCorruption(corrupt)
@@ -239,7 +268,7 @@ func (n *Node) tellCorruption(corrupt <-chan error) {
 // for what concerns the whole repo.
 var spacePrefix = []byte{1}
 
-func (n *Node) newNode(resume *node.Resume) (*node.Node, error) {
+func (n *Node) newNode(resume *node.Resume, peers bool) (*node.Node, error) {
 	if n.opts.resume != nil {
 		resume = n.opts.resume
 	}
@@ -253,6 +282,7 @@ func (n *Node) newNode(resume *node.Resume) (*node.Node, error) {
 			DB: storage.DB(n.store), Prefix: spacePrefix, Space: n.repo.genesis.id(), Key: n.repo.key,
 			Random: rand.Reader, Spread: mathrand.New(mathrand.NewPCG(binary.LittleEndian.Uint64(seed[:]), binary.LittleEndian.Uint64(seed[8:]))),
 			Resume: resume, Node: n.repo.id, Instance: [16]byte(seed[16:]),
+			Retention: n.opts.Retention, Peers: peers,
 		},
 		Logger: n.log,
 		LogID:  n.repo.info.LogID,

@@ -34,10 +34,44 @@ func (n *Node) Export(ctx context.Context, prefix string) iter.Seq2[Reading, err
 	return n.core.Export(ctx, prefix)
 }
 
+// GetAt is Get as of a cut: what this node would show if nothing later had come.
+// A cut is "now", a time (RFC 3339) or an age ("720h", "30d"), for the largest
+// closed set of entries whose clocks say that or less; a cursor, for what had
+// been applied at it; or LANE:SEQ, for an entry and its causal past. It is exact
+// at and above the horizon and refused below, with a HorizonError.
+func (n *Node) GetAt(ctx context.Context, entity string, p delta.Path, at string) (Reading, error) {
+	return n.core.GetAt(ctx, entity, p, at)
+}
+
+// ExportAt is Export as of a cut.
+func (n *Node) ExportAt(ctx context.Context, prefix, at string) iter.Seq2[Reading, error] {
+	return n.core.ExportAt(ctx, prefix, at)
+}
+
+// Compact drops raw entries that are no longer wanted and gives their space
+// back. Nobody is asked, and reads, writes and sync go on meanwhile: the newest
+// state stays what it was, and a peer that was away gets it as state.
+func (n *Node) Compact(ctx context.Context, o CompactOptions) (CompactReport, error) {
+	known, err := n.knownPeers()
+	if err != nil {
+		return CompactReport{}, err
+	}
+	o.Known = append(known, o.Known...)
+	return n.core.Compact(ctx, o)
+}
+
+// Checkpoints returns the records of compactions, the oldest first; the last 64
+// are kept.
+func (n *Node) Checkpoints(ctx context.Context) ([]Checkpoint, error) {
+	return n.core.Checkpoints(ctx)
+}
+
 // Changes yields transactions, whole and durable, in the order in which this
 // node applied them, from a cursor on ("" from now, "0" from the beginning),
 // and then waits for more until ctx ends. Of a transaction only the deltas
-// whose key has the prefix are shown.
+// whose key has the prefix are shown. Where what comes next is no longer held,
+// it ends with a GoneError: take a cursor, read all anew with Export, and go on
+// from the cursor.
 func (n *Node) Changes(ctx context.Context, prefix, since string) iter.Seq2[Change, error] {
 	return n.core.Changes(ctx, prefix, since)
 }
@@ -45,8 +79,13 @@ func (n *Node) Changes(ctx context.Context, prefix, since string) iter.Seq2[Chan
 // Cursor returns the cursor of the newest change.
 func (n *Node) Cursor() string { return n.core.Cursor() }
 
+// LogStart returns the cursor behind which the log is whole: before it, entries
+// were compacted away, or their effects came as a peer's state. It is "" where
+// nothing is missing.
+func (n *Node) LogStart() string { return n.core.LogStart() }
+
 // Log returns entries, at most limit or 1000: of a lane by seq, else after a
-// cursor in the order of application.
+// cursor in the order of application, "" being where LogStart says.
 func (n *Node) Log(ctx context.Context, lane, since string, limit int) ([]LogEntry, error) {
 	return n.core.Log(ctx, lane, since, limit)
 }

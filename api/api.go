@@ -30,8 +30,11 @@ type Node interface {
 	Get(ctx context.Context, entity string, path Path) (rhizome.Reading, error)
 	List(ctx context.Context, prefix, after string, limit int) (entities []string, more bool, err error)
 	Export(ctx context.Context, prefix string) iter.Seq2[rhizome.Reading, error]
+	GetAt(ctx context.Context, entity string, path Path, at string) (rhizome.Reading, error)
+	ExportAt(ctx context.Context, prefix, at string) iter.Seq2[rhizome.Reading, error]
 	Changes(ctx context.Context, prefix, since string) iter.Seq2[rhizome.Change, error]
 	Cursor() string
+	LogStart() string
 	Log(ctx context.Context, lane, since string, limit int) ([]rhizome.LogEntry, error)
 	Show(ctx context.Context, ref string) (rhizome.LogEntry, error)
 	Status(ctx context.Context, fresh bool) (rhizome.Status, error)
@@ -39,6 +42,8 @@ type Node interface {
 	AddPeer(ctx context.Context, addr string) error
 	RemovePeer(ctx context.Context, idOrAddr string) error
 	Invite(ctx context.Context) (string, error)
+	Compact(ctx context.Context, o rhizome.CompactOptions) (rhizome.CompactReport, error)
+	Checkpoints(ctx context.Context) ([]rhizome.Checkpoint, error)
 	Verify(ctx context.Context, progress func(done, total uint64)) (rhizome.VerifyReport, error)
 	ID() string
 	Addrs() []string

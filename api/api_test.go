@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -25,13 +26,13 @@ var _ Node = (*rhizome.Node)(nil)
 func TestExitCodes(t *testing.T) {
 	for code, exit := range map[Code]int{
 		CodeError: 1, CodeUsage: 2, CodeConfig: 3, CodeNotFound: 4, CodeUnreachable: 5, CodeAuth: 6, CodeValidation: 7,
-		CodeConflict: 8, CodeTimeout: 9, CodeLocked: 10, "": 1, "else": 1,
+		CodeConflict: 8, CodeTimeout: 9, CodeLocked: 10, CodeGone: 11, CodeHorizon: 12, "": 1, "else": 1,
 	} {
 		if got := code.Exit(); got != exit {
 			t.Errorf("%s exits %d, want %d", code, got, exit)
 		}
 	}
-	if len(ExitCodes) != 11 {
+	if len(ExitCodes) != 13 {
 		t.Errorf("%d exit codes", len(ExitCodes))
 	}
 }
@@ -50,12 +51,25 @@ func TestProblemOf(t *testing.T) {
 		{context.DeadlineExceeded, 504, CodeTimeout},
 		{own.WithStatus(400), 400, CodeLocked},
 		{NewProblem(CodeUsage, "", ""), 400, CodeUsage},
+		{fmt.Errorf("x: %w", &rhizome.GoneError{What: "it", Cursor: "n-5"}), 410, CodeGone},
+		{fmt.Errorf("x: %w", rhizome.ErrGone), 410, CodeGone},
+		{fmt.Errorf("x: %w", &rhizome.HorizonError{What: "it", Cursor: "n-5"}), 410, CodeHorizon},
+		{fmt.Errorf("x: %w", rhizome.ErrHorizon), 410, CodeHorizon},
+		{rhizome.ErrBusy, 409, CodeConflict},
 		{NewProblem(CodeTimeout, "", ""), 504, CodeTimeout},
 		{NewProblem(CodeConfig, "", ""), 500, CodeConfig},
 	} {
 		if p := ProblemOf(c.err); p.Status != c.status || p.Code != c.code || p.Title != http.StatusText(c.status) {
 			t.Errorf("%v: %+v", c.err, p)
 		}
+	}
+	gone := ProblemOf(&rhizome.GoneError{What: "it", Cursor: "n-5"})
+	if gone.Cursor != "n-5" || !strings.Contains(gone.Hint, "n-5") || gone.Type == ProblemOf(rhizome.ErrHorizon).Type {
+		t.Errorf("%+v", gone)
+	}
+	past := ProblemOf(&rhizome.HorizonError{What: "it", Cursor: "n-5", Time: time.UnixMilli(7)})
+	if past.Cursor != "n-5" || past.Time == nil || past.Time.UnixMilli() != 7 || past.Hint == "" {
+		t.Errorf("%+v", past)
 	}
 	if own.Status != 503 {
 		t.Error("WithStatus changed its receiver")

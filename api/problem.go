@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/rhizome-p2p/rhizome"
 )
@@ -24,6 +25,8 @@ const (
 	CodeConflict    Code = "conflict"
 	CodeTimeout     Code = "timeout"
 	CodeLocked      Code = "locked"
+	CodeGone        Code = "gone"
+	CodeHorizon     Code = "horizon"
 )
 
 // ExitCodes says what each exit code of the program means.
@@ -43,6 +46,8 @@ var ExitCodes = []struct {
 	{8, CodeConflict, "conflict, or a precondition that no longer holds"},
 	{9, CodeTimeout, "timed out, or not converged"},
 	{10, CodeLocked, "repo locked, or of a newer format"},
+	{11, CodeGone, "raw history that is no longer held"},
+	{12, CodeHorizon, "a past that can no longer be read or undone: it lies below the horizon"},
 }
 
 // Exit returns the program's exit code for the class.
@@ -66,6 +71,10 @@ type Problem struct {
 	Code   Code   `json:"code"`
 	// Line is the line of an import at fault.
 	Line int `json:"line,omitempty"`
+	// Cursor is, where something is gone, the one to follow on from, and of a
+	// horizon the first that can be read as of; Time is the horizon's.
+	Cursor string     `json:"cursor,omitempty"`
+	Time   *time.Time `json:"time,omitempty"`
 }
 
 // ProblemType is the media type of a Problem.
@@ -92,6 +101,8 @@ func NewProblem(code Code, detail, hint string) *Problem {
 		status = http.StatusServiceUnavailable
 	case CodeTimeout:
 		status = http.StatusGatewayTimeout
+	case CodeGone, CodeHorizon:
+		status = http.StatusGone
 	}
 	return (&Problem{Detail: detail, Hint: hint, Code: code}).withStatus(status)
 }
@@ -133,6 +144,12 @@ func ProblemOf(err error) *Problem {
 			WithStatus(http.StatusPreconditionFailed)
 	case errors.Is(err, rhizome.ErrConflict):
 		return NewProblem(CodeConflict, err.Error(), "")
+	case errors.Is(err, rhizome.ErrGone):
+		return goneProblem(err)
+	case errors.Is(err, rhizome.ErrHorizon):
+		return horizonProblem(err)
+	case errors.Is(err, rhizome.ErrBusy):
+		return NewProblem(CodeConflict, err.Error(), "try again when the node is converged")
 	case errors.Is(err, rhizome.ErrReadOnly):
 		return NewProblem(CodeError, err.Error(), "see the disk, then start the node again; reads go on meanwhile").
 			WithStatus(http.StatusServiceUnavailable)
@@ -142,4 +159,25 @@ func ProblemOf(err error) *Problem {
 		return NewProblem(CodeTimeout, err.Error(), "")
 	}
 	return NewProblem(CodeError, err.Error(), "")
+}
+
+func goneProblem(err error) *Problem {
+	p := NewProblem(CodeGone, err.Error(), "its effect is part of the state: read that instead")
+	if g := new(rhizome.GoneError); errors.As(err, &g) && g.Cursor != "" {
+		p.Cursor = g.Cursor
+		p.Hint = "read the state anew with export, then follow on from cursor " + g.Cursor
+	}
+	return p
+}
+
+func horizonProblem(err error) *Problem {
+	p := NewProblem(CodeHorizon, err.Error(), "keep more history with a longer retention: see rhizome config show")
+	if h := new(rhizome.HorizonError); errors.As(err, &h) {
+		p.Cursor = h.Cursor
+		if !h.Time.IsZero() {
+			t := h.Time.UTC()
+			p.Time = &t
+		}
+	}
+	return p
 }

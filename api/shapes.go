@@ -181,8 +181,10 @@ type LogEntry struct {
 	Bytes  int       `json:"bytes"`
 	Closed bool      `json:"closed,omitempty"`
 	Txns   []Change  `json:"txns"`
-	// Past is the entry's causal past, of one entry alone.
-	Past []string `json:"past,omitempty"`
+	// Past is the entry's causal past, of one entry alone; PastCut says that it
+	// reaches below the raw history that is held, and so is at least this.
+	Past    []string `json:"past,omitempty"`
+	PastCut bool     `json:"past_cut,omitempty"`
 }
 
 // LogEntryOf returns an entry as JSON has it.
@@ -190,7 +192,7 @@ func LogEntryOf(e *rhizome.LogEntry) LogEntry {
 	out := LogEntry{
 		Cursor: e.Cursor, Entry: e.ID.String(), CID: e.CID, Prev: e.Prev, Body: e.Body, Author: e.Author.String(),
 		Time: e.Time.Time(), HLC: FormatHLC(e.Time), Deps: ids(e.Deps), Signed: e.Signed, Bytes: e.Bytes,
-		Closed: e.Closed, Txns: make([]Change, 0, len(e.Txns)), Past: ids(e.Past),
+		Closed: e.Closed, Txns: make([]Change, 0, len(e.Txns)), Past: ids(e.Past), PastCut: e.PastCut,
 	}
 	for i := range e.Txns {
 		out.Txns = append(out.Txns, ChangeOf(&e.Txns[i]))
@@ -225,6 +227,9 @@ type Keys struct {
 type LogPage struct {
 	Entries []LogEntry `json:"entries"`
 	Next    string     `json:"next,omitempty"`
+	// Start, where entries before it are no longer held, is the cursor behind
+	// which the log is whole.
+	Start string `json:"start,omitempty"`
 }
 
 // Peers holds the peers that a node knows.

@@ -21,14 +21,15 @@ type Status struct {
 	Digest        string       `json:"digest"`
 	Frontier      string       `json:"frontier"`
 	Lanes         int          `json:"lanes"`
-	Entries       uint64       `json:"entries"`
-	Rows          uint64       `json:"rows"`
+	Entries       uint64       `json:"entries"` // raw ones that are held
+	Rows          uint64       `json:"rows"`    // survivors
 	Tips          int          `json:"tips"`
 	DiskBytes     uint64       `json:"disk_bytes"`
 	Pending       int          `json:"pending"`
 	ReadOnly      bool         `json:"read_only"`
 	UptimeSeconds float64      `json:"uptime_seconds"`
 	Peers         []PeerStatus `json:"peers"`
+	Storage       Storage      `json:"storage"`
 	Sync          Sync         `json:"sync"`
 	Alarms        []Alarm      `json:"alarms"`
 	Forks         []Fork       `json:"forks"`
@@ -82,7 +83,7 @@ func StatusOf(s *rhizome.Status) Status {
 		Repo: s.Repo, Addrs: append([]string{}, s.Addrs...), Converged: s.Converged, Digest: s.Digest,
 		Frontier: s.Frontier, Lanes: s.Lanes, Entries: s.Entries, Rows: s.Rows, Tips: s.Tips,
 		DiskBytes: s.DiskBytes, Pending: s.Pending, ReadOnly: s.ReadOnly, UptimeSeconds: s.Uptime.Seconds(),
-		Peers: PeersOf(s.Peers), Sync: Sync(s.Sync), Alarms: make([]Alarm, 0, len(s.Alarms)), Forks: make([]Fork, 0, len(s.Forks)),
+		Peers: PeersOf(s.Peers), Storage: StorageOf(&s.Storage), Sync: Sync(s.Sync), Alarms: make([]Alarm, 0, len(s.Alarms)), Forks: make([]Fork, 0, len(s.Forks)),
 	}
 	for _, a := range s.Alarms {
 		out.Alarms = append(out.Alarms, Alarm{a.Kind, a.Text, a.Hint, a.Time.UTC()})

@@ -43,6 +43,17 @@ func (c *commits) enter(w *pendingWrite) bool {
 	return true
 }
 
+// begin admits a call that does not queue; calls.Done ends it. It reports false
+// where the node is closing.
+func (c *commits) begin() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closed {
+		c.calls.Add(1)
+	}
+	return !c.closed
+}
+
 // take removes what has queued; the caller leads.
 func (c *commits) take() []*pendingWrite {
 	c.mu.Lock()

@@ -166,6 +166,9 @@ type located struct {
 // making.
 func (r *Replica) locate(dot clock.Dot) (located, error) {
 	rec, err := r.log.Record(r.db, dot.Entry())
+	if errors.Is(err, oplog.ErrNotFound) && dot.Seq > 0 && dot.Seq <= r.log.Floor(dot.Lane) {
+		return located{}, fmt.Errorf("%w: entry %v was compacted away", ErrGone, dot.Entry())
+	}
 	if errors.Is(err, oplog.ErrNotFound) {
 		return located{}, fmt.Errorf("%w: no entry %v here", ErrNotFound, dot.Entry())
 	}

@@ -20,11 +20,8 @@ import (
 // read of state it shows the newest, which may be on its way to the disk still;
 // Changes shows only what is durable.
 func (n *Node) Get(_ context.Context, entity string, p delta.Path) (Reading, error) {
-	if err := delta.CheckEntity(entity); err != nil {
-		return Reading{}, fmt.Errorf("%w: %w", ErrInvalid, err)
-	}
-	if _, err := delta.ParsePath(string(p)); err != nil {
-		return Reading{}, fmt.Errorf("%w: %w", ErrInvalid, err)
+	if err := checkKey(entity, p); err != nil {
+		return Reading{}, err
 	}
 	r, found, err := merge.Read(&n.rows, entity, p)
 	if err != nil {
@@ -39,6 +36,16 @@ func (n *Node) Get(_ context.Context, entity string, p delta.Path) (Reading, err
 	}
 	out.Incoming, err = n.incoming(entity)
 	return out, err
+}
+
+func checkKey(entity string, p delta.Path) error {
+	if err := delta.CheckEntity(entity); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	if _, err := delta.ParsePath(string(p)); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	return nil
 }
 
 // reading adds the provenance to a reading of the kernel.
@@ -246,7 +253,7 @@ func (n *Node) parseCursor(s string) (at uint64, seen int, err error) {
 	if id != n.cfg.LogID {
 		return 0, 0, fmt.Errorf("%w: %q was made by another node", ErrCursor, s)
 	}
-	if at > n.visible.Load() {
+	if at > max(n.visible.Load(), n.history.Load()) {
 		return 0, 0, fmt.Errorf("%w: %q lies past the end of the log: was the repo restored from a backup?", ErrCursor, s)
 	}
 	return at, seen, nil
@@ -255,7 +262,8 @@ func (n *Node) parseCursor(s string) (at uint64, seen int, err error) {
 // Changes yields transactions in the order in which this node applied them,
 // from a cursor on ("" from now, "0" from the beginning), and then waits for
 // more until ctx ends. Of a transaction only the deltas whose key has the
-// prefix are shown.
+// prefix are shown. Where what comes next was compacted away, or came as a
+// peer's state, it ends with a GoneError.
 func (n *Node) Changes(ctx context.Context, prefix, since string) iter.Seq2[Change, error] {
 	return func(yield func(Change, error) bool) {
 		at, seen, err := n.parseCursor(since)
@@ -268,11 +276,12 @@ func (n *Node) Changes(ctx context.Context, prefix, since string) iter.Seq2[Chan
 			changed := n.changed
 			n.mu.Unlock()
 			upTo := n.visible.Load()
-			for e, err := range n.applied(at+1, upTo) {
+			for e, err := range n.applied(since, at+1, upTo) {
 				if err != nil {
 					yield(Change{}, err)
 					return
 				}
+				since = e.Cursor
 				if e.Cursor == n.cursor(at+1) { // else the entry went when its lane was closed
 					e.Txns = e.Txns[min(seen, len(e.Txns)):]
 				}
@@ -284,6 +293,7 @@ func (n *Node) Changes(ctx context.Context, prefix, since string) iter.Seq2[Chan
 				}
 			}
 			at = max(at, upTo)
+			since = n.cursor(at)
 			select {
 			case <-changed:
 			case <-ctx.Done():
@@ -295,13 +305,21 @@ func (n *Node) Changes(ctx context.Context, prefix, since string) iter.Seq2[Chan
 	}
 }
 
-// applied yields the entries with ordinals from lo to hi.
-func (n *Node) applied(lo, hi uint64) iter.Seq2[LogEntry, error] {
+// applied yields the entries with ordinals from lo to hi, or a GoneError where
+// they are not all held; since is what the caller names the place before them.
+func (n *Node) applied(since string, lo, hi uint64) iter.Seq2[LogEntry, error] {
 	return func(yield func(LogEntry, error) bool) {
+		// A compaction meanwhile takes nothing out of a snapshot.
+		snap := n.db.Snapshot()
+		defer func() { _ = snap.Close() }() // reading only: nothing is lost
+		if err := n.whole(snap, since, lo-1); err != nil {
+			yield(LogEntry{}, err)
+			return
+		}
 		if lo > hi {
 			return
 		}
-		for r, err := range n.store.InOrder(n.db, lo) {
+		for r, err := range n.store.InOrder(snap, lo) {
 			if err != nil {
 				yield(LogEntry{}, err)
 				return
@@ -315,6 +333,26 @@ func (n *Node) applied(lo, hi uint64) iter.Seq2[LogEntry, error] {
 			}
 		}
 	}
+}
+
+// whole reports a GoneError where what came after an ordinal is not all held in
+// what a reader sees.
+func (n *Node) whole(r storage.Reader, since string, after uint64) error {
+	history, err := n.store.HistoryIn(r)
+	if err != nil || after >= history {
+		return err
+	}
+	return &GoneError{What: "what came after cursor " + since, Cursor: n.cursor(history)}
+}
+
+// LogStart returns the cursor behind which the log is whole: before it, entries
+// were compacted away, or their effects came as a peer's state. It is "" where
+// nothing is missing.
+func (n *Node) LogStart() string {
+	if history := n.history.Load(); history > 0 {
+		return n.cursor(history)
+	}
+	return ""
 }
 
 // logEntry decodes a record for people.
@@ -380,23 +418,36 @@ func (n *Node) changesOf(e LogEntry, prefix string) []Change {
 }
 
 // Log returns entries: with a lane that lane's, by seq and with what a closing
-// set aside; else all after a cursor ("" and "0" from the beginning), in the
-// order of application. Zero means 1000.
-func (n *Node) Log(_ context.Context, lane, since string, limit int) (out []LogEntry, err error) {
+// set aside; else all after a cursor, in the order of application. "" is where
+// LogStart says. After another cursor below that it returns a GoneError. Zero
+// means 1000.
+func (n *Node) Log(ctx context.Context, lane, since string, limit int) (out []LogEntry, err error) {
 	if limit <= 0 {
 		limit = 1000
 	}
-	if since == "" {
-		since = "0"
-	}
-	at, _, err := n.parseCursor(since)
-	if err != nil {
-		return nil, err
+	var at uint64
+	switch {
+	case since != "":
+		if at, _, err = n.parseCursor(since); err != nil {
+			return nil, err
+		}
+	case lane == "":
+		if at, err = n.store.HistoryIn(n.db); err != nil {
+			return nil, err
+		}
 	}
 	if lane != "" {
-		return n.laneLog(lane, at, limit)
+		return n.laneLog(lane, since, at, limit)
 	}
-	for e, err := range n.applied(at+1, n.visible.Load()) {
+	out, err = n.logAfter(at, limit)
+	if since == "" && errors.Is(err, ErrGone) {
+		return n.Log(ctx, lane, since, limit) // a compaction came between
+	}
+	return out, err
+}
+
+func (n *Node) logAfter(at uint64, limit int) (out []LogEntry, err error) {
+	for e, err := range n.applied(n.cursor(at), at+1, n.visible.Load()) {
 		if err != nil {
 			return nil, err
 		}
@@ -407,7 +458,7 @@ func (n *Node) Log(_ context.Context, lane, since string, limit int) (out []LogE
 	return out, nil
 }
 
-func (n *Node) laneLog(lane string, since uint64, limit int) (out []LogEntry, err error) {
+func (n *Node) laneLog(lane, from string, since uint64, limit int) (out []LogEntry, err error) {
 	id, err := clock.ParseLane(lane)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
@@ -415,7 +466,14 @@ func (n *Node) laneLog(lane string, since uint64, limit int) (out []LogEntry, er
 	if _, ok := n.store.Lanes.Key(id); !ok {
 		return nil, fmt.Errorf("%w: lane %s", ErrNotFound, lane)
 	}
-	for i, seq := range []iter.Seq2[oplog.Record, error]{n.store.Lane(n.db, id, 0), n.store.KeptLane(n.db, id)} {
+	snap := n.db.Snapshot()
+	defer func() { _ = snap.Close() }() // reading only: nothing is lost
+	if from != "" {
+		if err := n.whole(snap, from, since); err != nil {
+			return nil, err
+		}
+	}
+	for i, seq := range []iter.Seq2[oplog.Record, error]{n.store.Lane(snap, id, 0), n.store.KeptLane(snap, id)} {
 		for r, err := range seq {
 			if err != nil {
 				return nil, err
@@ -446,7 +504,7 @@ func (n *Node) Show(ctx context.Context, ref string) (LogEntry, error) {
 		return LogEntry{}, err
 	}
 	e.Closed = closed
-	e.Past, err = n.past(ctx, &rec)
+	e.Past, e.PastCut, err = n.past(ctx, &rec)
 	return e, err
 }
 
@@ -469,9 +527,19 @@ func (n *Node) resolve(ctx context.Context, ref string) (rec oplog.Record, close
 		closed = true
 	}
 	if errors.Is(err, oplog.ErrNotFound) {
-		return rec, false, fmt.Errorf("%w: entry %v", ErrNotFound, id)
+		return rec, false, n.missing(id)
 	}
 	return rec, closed, err
+}
+
+// missing says why an entry is not held.
+func (n *Node) missing(id clock.EntryID) error {
+	var floor uint64
+	n.query(func() { floor = n.replica.log.Floor(id.Lane) })
+	if id.Seq > 0 && id.Seq <= floor {
+		return &GoneError{What: "entry " + id.String(), Cursor: n.LogStart()}
+	}
+	return fmt.Errorf("%w: entry %v", ErrNotFound, id)
 }
 
 // findCID looks through the log: CIDs are for people, who ask rarely, and an
@@ -493,16 +561,20 @@ func (n *Node) findCID(ctx context.Context, ref string) (oplog.Record, bool, err
 			return r, false, nil
 		}
 	}
+	if start := n.LogStart(); start != "" {
+		return oplog.Record{}, false, fmt.Errorf("%w: no entry with CID %s here, in what raw history is held: from cursor %s on", ErrNotFound, ref, start)
+	}
 	return oplog.Record{}, false, fmt.Errorf("%w: no entry with CID %s here", ErrNotFound, ref)
 }
 
-// past walks an entry's prev and deps to its full causal past.
-func (n *Node) past(ctx context.Context, rec *oplog.Record) ([]clock.EntryID, error) {
+// past walks an entry's prev and deps to its full causal past. Cut says that the
+// walk met entries that are no longer held, so that the past is at least this.
+func (n *Node) past(ctx context.Context, rec *oplog.Record) (out []clock.EntryID, cut bool, err error) {
 	seen := map[clock.LaneID]uint64{} // all up to here is in the past
 	type todo struct{ id clock.EntryID }
 	e, err := rec.Entry()
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	var stack []todo
 	push := func(id clock.EntryID) {
@@ -522,29 +594,33 @@ func (n *Node) past(ctx context.Context, rec *oplog.Record) ([]clock.EntryID, er
 			continue
 		}
 		seen[id.Lane] = id.Seq
+		held := from // the seq that comes next, where it is held
 		for r, err := range n.store.Lane(n.db, id.Lane, from) {
 			if err == nil {
 				err = ctx.Err()
 			}
 			if err != nil {
-				return nil, err
+				return nil, false, err
 			}
 			if r.Seq > id.Seq {
 				break
 			}
+			cut = cut || r.Seq != held
+			held = r.Seq + 1
 			x, err := r.Entry()
 			if err != nil {
-				return nil, err
+				return nil, false, err
 			}
 			for i := range x.Body.Deps {
 				push(x.Body.Deps[i].EntryID)
 			}
 		}
+		cut = cut || held <= id.Seq
 	}
-	out := make([]clock.EntryID, 0, len(seen))
+	out = make([]clock.EntryID, 0, len(seen))
 	for l, s := range seen {
 		out = append(out, clock.EntryID{Lane: l, Seq: s})
 	}
 	sort.Slice(out, func(i, j int) bool { return out[i].Lane.Compare(out[j].Lane) < 0 })
-	return out, nil
+	return out, cut, nil
 }

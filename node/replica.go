@@ -379,6 +379,10 @@ func (r *Replica) forked(e *delta.Entry) error {
 		return nil
 	}
 	before, err := r.log.HashAt(clock.EntryID{Lane: e.Lane, Seq: e.Seq - 1})
+	if errors.Is(err, oplog.ErrNotFound) {
+		r.machine.ProbeAll(r.now) // it forked at the floor: what lies before was dropped
+		return nil
+	}
 	if err != nil {
 		return err
 	}

@@ -22,6 +22,7 @@ func (n *Node) Fill(ctx context.Context, s *Status, fresh bool) error {
 		cancel()
 	}
 	var peers []gossip.PeerState
+	var err error
 	n.query(func() {
 		r := n.replica
 		s.Digest = r.Digest().String()
@@ -37,7 +38,15 @@ func (n *Node) Fill(ctx context.Context, s *Status, fresh bool) error {
 			s.Forks = append(s.Forks, Fork{Lane: l, Author: key.Author, Seq: at})
 		}
 		peers = r.machine.Peers()
+		s.Storage, err = r.storageStatus(time.Now().UnixMilli())
 	})
+	if err == nil {
+		s.Storage.LiveBytes, err = n.rows.sizeOf(s.Rows)
+	}
+	if err != nil {
+		return fmt.Errorf("status: %w", err)
+	}
+	s.Storage.History = n.LogStart()
 	for i := range s.Forks {
 		for _, err := range n.store.KeptLane(n.db, s.Forks[i].Lane) {
 			if err != nil {
@@ -53,7 +62,6 @@ func (n *Node) Fill(ctx context.Context, s *Status, fresh bool) error {
 	s.Sync = n.traffic.sync()
 	s.ReadOnly = n.failed() != nil
 	s.Uptime = time.Since(n.start)
-	var err error
 	if s.DiskBytes, err = n.db.DiskBytes(); err != nil {
 		return fmt.Errorf("status: %w", err)
 	}

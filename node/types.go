@@ -159,7 +159,10 @@ type LogEntry struct {
 	Closed bool
 	Txns   []Change
 	// Past is the entry's full causal past as a vector; only Show fills it in.
-	Past []clock.EntryID
+	// PastCut says that it reaches below the raw history that is held, where
+	// lanes may be missing from it or stand too low.
+	Past    []clock.EntryID
+	PastCut bool
 }
 
 // A Status tells how a node stands.
@@ -177,9 +180,10 @@ type Status struct {
 	Digest    string
 	Frontier  string // root of the vector
 	Lanes     int
-	Entries   uint64
-	Rows      uint64
+	Entries   uint64 // raw entries that are held
+	Rows      uint64 // survivors
 	Tips      int
+	Storage   StorageStatus
 	DiskBytes uint64
 	Pending   int
 	ReadOnly  bool
@@ -188,6 +192,34 @@ type Status struct {
 	Sync      Sync
 	Alarms    []Alarm
 	Forks     []Fork
+}
+
+// A StorageStatus tells what compaction has done and may do. Sizes are those of
+// keys and values before they are compressed, and estimates.
+type StorageStatus struct {
+	// Floor is how many entries lie below the floors of all lanes: they were
+	// applied, here or where the state came from, and are not held.
+	Floor uint64
+	// History is the cursor behind which the log is whole, "" where nothing is
+	// missing, and Past the newest time of what can no longer be read as of the
+	// past: zero where everything can.
+	History string
+	Past    time.Time
+
+	RawBytes  uint64 // of raw entries, about
+	LiveBytes uint64 // of the rows of the state: their number times what the first of them take
+	// ReclaimableBytes is how many bytes of raw entries a compaction now would
+	// drop, without force, about.
+	ReclaimableBytes uint64
+	// GrowthPerDay is by how many bytes a day the raw entries grew, on average
+	// over those that are held and at most a week; less than an hour of them
+	// counts as an hour.
+	GrowthPerDay uint64
+
+	Retention   Retention
+	Checkpoints uint64 // the number of the newest one
+	// StatesServed and StatesAdopted count since the node started.
+	StatesServed, StatesAdopted uint64
 }
 
 // A Sync counts what went between this node and its peers since it started.

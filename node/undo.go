@@ -20,6 +20,9 @@ func (t *txnWriter) undo(dots []clock.Dot, rec *Receipt) error {
 	if len(dots) != 1 {
 		return fmt.Errorf("%w: undo names one dot of a transaction", ErrInvalid)
 	}
+	if d := dots[0]; d.Seq > 0 && d.Seq <= t.r.log.HorizonOf(d.Lane) {
+		return fmt.Errorf("%w: %v cannot be undone: what it overwrote is no longer kept", ErrHorizon, d)
+	}
 	at, err := t.r.locate(dots[0])
 	if err != nil {
 		return err

@@ -15,9 +15,9 @@ import (
 // maxProblems bounds the problems that one report lists.
 const maxProblems = 100
 
-// Verify rereads everything from one snapshot: each lane's chain and newest
-// signature, each signature that is held, each row, the index of references
-// and the digest. Progress, if not nil, is told how much is done of about how
+// Verify rereads everything from one snapshot: each lane's chain from its floor
+// on and its newest signature, each signature that is held, each row, the index
+// of references and the digest, and what is kept of the past. Progress, if not nil, is told how much is done of about how
 // much.
 func (n *Node) Verify(ctx context.Context, progress func(done, total uint64)) (VerifyReport, error) {
 	v := verifier{n: n, ctx: ctx, progress: progress}
@@ -27,17 +27,17 @@ func (n *Node) Verify(ctx context.Context, progress func(done, total uint64)) (V
 		snap = n.db.Snapshot()
 		v.heads = n.replica.log.Vector().Clone()
 		v.entries, v.total = n.replica.log.Entries(), n.replica.log.Entries()+n.replica.Survivors()
-		v.tally = n.replica.fold.Tally
+		v.tally, v.history = n.replica.fold.Tally, n.replica.log.History()
 		for _, l := range v.heads.Lanes() {
 			h, ok := n.replica.log.SignedHead(l)
 			_, closed := n.replica.log.ClosedAt(l)
-			v.signed = append(v.signed, signedLane{l, h, ok, closed})
+			v.signed = append(v.signed, signedLane{id: l, head: h, known: ok, closed: closed, floor: n.replica.log.Floor(l)})
 		}
 	})
 	defer func() { _ = snap.Close() }() // reading only: nothing is lost
 	v.r = snap
-	for _, s := range v.signed {
-		if err := v.lane(s); err != nil {
+	for i := range v.signed {
+		if err := v.lane(&v.signed[i]); err != nil {
 			return v.report, err
 		}
 	}
@@ -45,10 +45,12 @@ func (n *Node) Verify(ctx context.Context, progress func(done, total uint64)) (V
 	if v.report.Entries != v.entries {
 		v.problem("the log holds %d entries, its counter says %d", v.report.Entries, v.entries)
 	}
-	if err := v.rows(); err != nil {
-		return v.report, err
+	for _, check := range []func() error{v.rows, v.refs, v.kept} {
+		if err := check(); err != nil {
+			return v.report, err
+		}
 	}
-	return v.report, v.refs()
+	return v.report, nil
 }
 
 type signedLane struct {
@@ -57,6 +59,8 @@ type signedLane struct {
 	known bool
 
 	closed bool
+	floor  uint64
+	after  uint64 // its first entry in the order of application that is held, 0 for none
 }
 
 type verifier struct {
@@ -69,6 +73,7 @@ type verifier struct {
 	signed         []signedLane
 	tally          merge.Tally
 	entries        uint64
+	history        uint64
 	done, total    uint64
 	report         VerifyReport
 	refsFromRows   map[string]bool
@@ -88,11 +93,17 @@ func (v *verifier) step() error {
 	return v.ctx.Err()
 }
 
-// lane checks one lane's chain from its first entry to its head.
-func (v *verifier) lane(s signedLane) error {
+// lane checks one lane's chain from its floor to its head. What the entry at the
+// floor hashed to is known from the next one, which names it, and that from the
+// head.
+func (v *verifier) lane(s *signedLane) error {
 	v.report.Lanes++
 	key, _ := v.n.store.Lanes.Key(s.id)
-	var last clock.Head
+	head := v.heads.Head(s.id)
+	last := clock.Head{Seq: s.floor}
+	if s.floor == head.Seq {
+		last = head
+	}
 	for r, err := range v.n.store.Lane(v.r, s.id, 0) {
 		if err != nil {
 			v.problem("lane %v after %d: %v", s.id, last.Seq, err)
@@ -102,10 +113,16 @@ func (v *verifier) lane(s signedLane) error {
 			return err
 		}
 		v.report.Entries++
+		if s.after == 0 && r.Ordinal > v.history {
+			s.after = r.Seq
+		}
+		if last.Seq == s.floor && s.floor < head.Seq && s.floor > 0 {
+			last.Hash = r.Prev
+		}
 		v.entry(&r, key, last)
 		last = clock.Head{Seq: r.Seq, Hash: delta.HashHeader(&r.Header)}
 	}
-	if head := v.heads.Head(s.id); last != head {
+	if last != head {
 		v.problem("lane %v ends at %d with hash %v, its head says %d, %v", s.id, last.Seq, last.Hash, head.Seq, head.Hash)
 	}
 	if s.known {
@@ -130,16 +147,23 @@ func (v *verifier) entry(r *oplog.Record, key delta.LaneKey, last clock.Head) {
 	}
 }
 
-// order checks that the order of application lists every entry once, and those
-// that a closing set aside in their place.
+// order checks that the order of application, from where the history is whole,
+// lists every entry once, and those that a closing set aside in their place.
 func (v *verifier) order() {
-	listed := make(map[clock.LaneID]uint64)
-	for run, err := range v.n.store.Order(v.r, 0) {
+	listed, closed := make(map[clock.LaneID]uint64), make(map[clock.LaneID]bool)
+	for _, s := range v.signed {
+		listed[s.id], closed[s.id] = v.heads.Seq(s.id), s.closed
+		if s.after > 0 {
+			listed[s.id] = s.after - 1
+		}
+	}
+	for run, err := range v.n.store.Order(v.r, v.history+1) {
 		if err != nil {
 			v.problem("order of application: %v", err)
 			return
 		}
-		if run.First != listed[run.Lane]+1 {
+		withdrawn := closed[run.Lane] && run.First > v.heads.Seq(run.Lane) // some may be below the history
+		if run.First != listed[run.Lane]+1 && !withdrawn {
 			v.problem("the order has %v:%d after %d", run.Lane, run.First, listed[run.Lane])
 		}
 		listed[run.Lane] = run.First + run.Count - 1

@@ -135,3 +135,66 @@ func findSig(t *testing.T, b *bench, seq uint64) []byte {
 	}
 	return nil
 }
+
+// Damage is found, too, in what compaction and reads of the past stand on.
+func TestVerifyFindsDamageOfThePast(t *testing.T) {
+	edge := func(b *bench, kind byte) (key, value []byte) {
+		lo := b.rows.key(kind, nil)
+		for kv, err := range b.db.Scan(lo, storage.PrefixEnd(lo)) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			return bytes.Clone(kv.Key), bytes.Clone(kv.Value)
+		}
+		t.Fatalf("no row of kind %q", kind)
+		return nil, nil
+	}
+	for _, c := range []struct {
+		name  string
+		spoil func(b *bench, w storage.Batch)
+		want  string
+	}{
+		{"nothing", func(*bench, storage.Batch) {}, ""},
+		{"first entry above the floor", func(b *bench, w storage.Batch) { k, _ := edge(b, 'e'); w.Delete(k) }, "does not follow"},
+		{"order above the history", func(b *bench, w storage.Batch) { k, _ := edge(b, 'o'); w.Delete(k) }, "the order has"},
+		{"checkpoint", func(b *bench, w storage.Batch) { k, v := edge(b, kindCheckpoint); v[9] ^= 1; w.Set(k, v) }, "checkpoint"},
+		{"eras", func(b *bench, w storage.Batch) { k, v := edge(b, kindEras); v[5] ^= 1; w.Set(k, v) }, "eras"},
+		{"dead row that cannot be read", func(b *bench, w storage.Batch) { k, _ := edge(b, kindDead); w.Set(k, []byte{1}) }, "dead row"},
+		{"dead row of another dot", func(b *bench, w storage.Batch) {
+			k, v := edge(b, kindDead)
+			k[len(k)-1]++
+			w.Set(k, v)
+		}, "it holds"},
+		{"dead row of no era", func(b *bench, w storage.Batch) {
+			k, v := edge(b, kindDead)
+			k[len(b.rows.key(kindDead, nil))+3] += 9
+			w.Set(k, v)
+		}, "which there is not"},
+		{"kept kill", func(b *bench, w storage.Batch) { k, _ := edge(b, kindKill); w.Set(k, nil) }, "kept kill"},
+		{"kept kill of another scope", func(b *bench, w storage.Batch) {
+			k, v := edge(b, kindKill)
+			w.Set(append(k, 1), v)
+		}, "another length"},
+		{"staged row", func(b *bench, w storage.Batch) {
+			w.Set(b.rows.key(kindStaged, []byte("x")), []byte{1})
+		}, "staged row"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := newBench(t)
+			b.put("a", "", int64(1))
+			b.compact(CompactOptions{})
+			b.put("a", "", int64(2))
+			b.put("a", "", int64(3))
+			w := b.db.NewBatch()
+			c.spoil(b, w)
+			if err := storage.ApplySync(b.db, w); err != nil {
+				t.Fatal(err)
+			}
+			report, err := b.Verify(t.Context(), nil)
+			got := strings.Join(report.Problems, "\n")
+			if err != nil || !strings.Contains(got, c.want) || (c.want == "") != (got == "") {
+				t.Errorf("problems %q, want one of %q; %v", report.Problems, c.want, err)
+			}
+		})
+	}
+}

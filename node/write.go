@@ -49,7 +49,8 @@ func (r *Replica) Write(nowMillis int64, reqs []Request) (Step, error) {
 
 // refusal reports an error that is the caller's.
 func refusal(err error) bool {
-	return errors.Is(err, ErrInvalid) || errors.Is(err, ErrPrecondition) || errors.Is(err, ErrConflict) || errors.Is(err, ErrNotFound)
+	return errors.Is(err, ErrInvalid) || errors.Is(err, ErrPrecondition) || errors.Is(err, ErrConflict) || errors.Is(err, ErrNotFound) ||
+		errors.Is(err, ErrGone) || errors.Is(err, ErrHorizon)
 }
 
 // A writer fills entries of the current lane with transactions.

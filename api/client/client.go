@@ -140,8 +140,11 @@ type Value struct {
 }
 
 // Get reads a key's lossy value.
-func (c *Client) Get(ctx context.Context, key string) (v Value, err error) {
-	resp, err := c.do(ctx, http.MethodGet, "/v1/kv/"+keyPath(key), nil, nil, nil)
+func (c *Client) Get(ctx context.Context, key string) (Value, error) { return c.GetAt(ctx, key, "") }
+
+// GetAt is Get as of a cut; "" is now.
+func (c *Client) GetAt(ctx context.Context, key, at string) (v Value, err error) {
+	resp, err := c.do(ctx, http.MethodGet, "/v1/kv/"+keyPath(key), page("at", at), nil, nil)
 	if err != nil {
 		return v, err
 	}
@@ -162,8 +165,17 @@ func (c *Client) Get(ctx context.Context, key string) (v Value, err error) {
 }
 
 // Read reads a key with every survivor.
-func (c *Client) Read(ctx context.Context, key string) (r api.Reading, err error) {
-	err = c.call(ctx, http.MethodGet, "/v1/kv/"+keyPath(key), url.Values{"lossless": {"1"}}, nil, &r)
+func (c *Client) Read(ctx context.Context, key string) (api.Reading, error) {
+	return c.ReadAt(ctx, key, "")
+}
+
+// ReadAt is Read as of a cut; "" is now.
+func (c *Client) ReadAt(ctx context.Context, key, at string) (r api.Reading, err error) {
+	q := url.Values{"lossless": {"1"}}
+	if at != "" {
+		q.Set("at", at)
+	}
+	err = c.call(ctx, http.MethodGet, "/v1/kv/"+keyPath(key), q, nil, &r)
 	return r, err
 }
 
@@ -189,7 +201,7 @@ func (c *Client) CommitFrom(ctx context.Context, text io.Reader) (r api.Receipt,
 func page(pairs ...string) url.Values {
 	q := url.Values{}
 	for i := 0; i < len(pairs); i += 2 {
-		if pairs[i+1] != "" && pairs[i+1] != "0" {
+		if pairs[i+1] != "" && (pairs[i+1] != "0" || pairs[i] == "at" || pairs[i] == "since") {
 			q.Set(pairs[i], pairs[i+1])
 		}
 	}
@@ -229,6 +241,13 @@ func (c *Client) Status(ctx context.Context, fresh bool) (s api.Status, err erro
 	}
 	err = c.call(ctx, http.MethodGet, "/v1/status", q, nil, &s)
 	return s, err
+}
+
+// Checkpoints returns the records of compactions, the oldest first.
+func (c *Client) Checkpoints(ctx context.Context) ([]api.Checkpoint, error) {
+	var all api.Checkpoints
+	err := c.call(ctx, http.MethodGet, "/v1/checkpoints", nil, nil, &all)
+	return all.Checkpoints, err
 }
 
 // Peers returns the peers that the node knows.

@@ -125,6 +125,37 @@ func TestInProcess(t *testing.T) {
 	if r, err := c.Verify(ctx, func(uint64, uint64) {}); err != nil || len(r.Problems) > 0 || r.Entries != uint64(len(keys)) {
 		t.Errorf("verify: %+v %v", r, err)
 	}
+	if r, err := c.Compact(ctx, "1h", true, true, nil); err != nil || r.Dropped != 0 {
+		t.Errorf("compact --to 1h: %+v %v", r, err)
+	}
+	parts := 0
+	if r, err := c.Compact(ctx, "", false, false, func(int, int) { parts++ }); err != nil || r.Dropped != uint64(len(keys)) || parts == 0 {
+		t.Errorf("compact: %+v %v", r, err)
+	}
+	if all, err := c.Checkpoints(ctx); err != nil || len(all) != 1 || !all[0].Done {
+		t.Errorf("checkpoints: %+v %v", all, err)
+	}
+	if v, err := c.GetAt(ctx, "a", "now"); err != nil || string(v.JSON) != "0" {
+		t.Errorf("get at: %+v %v", v, err)
+	}
+	var then bytes.Buffer
+	if err := c.ExportAt(ctx, "", "now", &then); err != nil || bytes.Count(then.Bytes(), []byte("\n")) != len(keys) {
+		t.Errorf("export at: %s %v", &then, err)
+	}
+	for what, err := range map[string]error{
+		"get":    func() error { _, err := c.ReadAt(ctx, "a", "1h"); return err }(),
+		"export": c.ExportAt(ctx, "", "1h", io.Discard),
+	} {
+		if p := new(api.Problem); !errors.As(err, &p) || p.Code != api.CodeHorizon || p.Cursor == "" || p.Time == nil {
+			t.Errorf("%s below the horizon: %v", what, err)
+		}
+	}
+	for e, err := range c.Changes(ctx, "", "0") {
+		if p := new(api.Problem); !errors.As(err, &p) || p.Code != api.CodeGone || p.Status != 410 || p.Cursor == "" {
+			t.Errorf("changes from the beginning: %+v %v", e, err)
+		}
+		break
+	}
 	if p, err := c.Peers(ctx); err != nil || len(p.Peers) != 0 {
 		t.Errorf("peers: %+v %v", p, err)
 	}

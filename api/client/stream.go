@@ -17,7 +17,12 @@ import (
 
 // Export writes all entities with the prefix as JSON Lines.
 func (c *Client) Export(ctx context.Context, prefix string, w io.Writer) error {
-	q := url.Values{}
+	return c.ExportAt(ctx, prefix, "", w)
+}
+
+// ExportAt is Export as of a cut; "" is now.
+func (c *Client) ExportAt(ctx context.Context, prefix, at string, w io.Writer) error {
+	q := page("at", at)
 	if prefix != "" {
 		q.Set("prefix", prefix)
 	}
@@ -86,6 +91,40 @@ func (c *Client) Verify(ctx context.Context, tell func(done, total uint64)) (*ap
 		var p api.VerifyProgress
 		if err := dec.Decode(&p); err != nil {
 			return nil, c.lost(ctx, fmt.Errorf("verify was cut short: %w", err))
+		}
+		switch {
+		case p.Problem != nil:
+			return nil, p.Problem
+		case p.Report != nil:
+			return p.Report, nil
+		}
+		tell(p.Done, p.Total)
+	}
+}
+
+// Compact has the node drop raw history up to a cut, "" being all, and calls tell
+// with how many parts of the store have given their space back.
+func (c *Client) Compact(ctx context.Context, to string, force, dryRun bool, tell func(done, total int)) (*api.CompactReport, error) {
+	q := url.Values{}
+	if to != "" {
+		q.Set("to", to)
+	}
+	if force {
+		q.Set("force", "1")
+	}
+	if dryRun {
+		q.Set("dry_run", "1")
+	}
+	resp, err := c.do(ctx, http.MethodPost, "/v1/compact", q, nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	dec := json.NewDecoder(resp.Body)
+	for {
+		var p api.CompactProgress
+		if err := dec.Decode(&p); err != nil {
+			return nil, c.lost(ctx, fmt.Errorf("compact was cut short: %w", err))
 		}
 		switch {
 		case p.Problem != nil:

@@ -84,8 +84,24 @@ The program's commands use the same routes; with no node running they open the r
 - **Values.** JSON. Integers are exact in the range of int64 and refused beyond it; floats carry a point or an exponent.
   ` + "`{\"$ref\": ENTITY}`" + ` refers to an entity, ` + "`{\"$bytes\": BASE64}`" + ` is a byte string.
 - **Times.** ` + "`time`" + ` is the wall part of the hybrid logical clock ` + "`hlc`" + ` (milliseconds.counter).
+- **Gone.** A node drops raw history by its retention. What asks for more answers 410: ` + "`gone`" + ` for entries and cursors
+  (read the state anew with export, then follow on from the problem's ` + "`cursor`" + `), ` + "`horizon`" + ` for reads of the past and for
+  undo (` + "`cursor`" + ` and ` + "`time`" + ` say from where on the past is kept).
 - **Limits.** A body that is read whole has at most 8 MiB, a line of an import 4 MiB; a transaction is one entry of at most
   1 MiB.
+
+## Cuts
+
+A cut is a closed set of entries: with each it holds all that was known when that was written. ` + "`at`" + ` and ` + "`to`" + ` name one:
+
+- ` + "`now`" + `: everything.
+- ` + "`2026-05-01T12:00:00Z`, `720h`, `30d`" + `: the largest one within a time, or a time that long ago: the entries whose clocks say
+  that or less, and that rest on no later ones.
+- a cursor: what this node had applied at it.
+- ` + "`LANE:SEQ`" + `: an entry and its causal past.
+
+The state as of a cut is what its entries fold to, exactly, for every cut that holds all that lies below the horizon: what
+this node has dropped, or taken over as a peer's state. Others are refused (` + "`horizon`" + `).
 
 ## Routes
 

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/rhizome-p2p/rhizome"
 	"github.com/rhizome-p2p/rhizome/api"
@@ -29,6 +30,7 @@ type fake struct {
 	refuse func(ops []rhizome.Op) error
 	// commits counts transactions, docs the most operations in one of them.
 	commits, widest int
+	start           string // of the log
 	done            chan struct{}
 }
 
@@ -145,6 +147,41 @@ func (f *fake) Export(ctx context.Context, prefix string) iter.Seq2[rhizome.Read
 	}
 }
 
+func (f *fake) GetAt(ctx context.Context, entity string, p delta.Path, at string) (rhizome.Reading, error) {
+	if at == "early" {
+		return rhizome.Reading{}, &rhizome.HorizonError{What: at, Cursor: "7", Time: time.UnixMilli(5)}
+	}
+	return f.Get(ctx, entity, p)
+}
+
+func (f *fake) ExportAt(ctx context.Context, prefix, at string) iter.Seq2[rhizome.Reading, error] {
+	if at == "early" {
+		return func(yield func(rhizome.Reading, error) bool) {
+			_, err := f.GetAt(ctx, "", "", at)
+			yield(rhizome.Reading{}, err)
+		}
+	}
+	return f.Export(ctx, prefix)
+}
+
+func (f *fake) Compact(_ context.Context, o rhizome.CompactOptions) (rhizome.CompactReport, error) {
+	if o.To == "nonsense" {
+		return rhizome.CompactReport{}, rhizome.ErrInvalid
+	}
+	if f.fail == nil && !o.DryRun {
+		o.Progress(1, 2)
+	}
+	return rhizome.CompactReport{
+		DryRun: o.DryRun, Held: !o.Force, Dropped: 3, Freed: 7, UnseenBy: []string{"peer"}, Floor: []clock.EntryID{{Lane: testLane, Seq: 3}},
+	}, f.fail
+}
+
+func (f *fake) Checkpoints(context.Context) ([]rhizome.Checkpoint, error) {
+	return []rhizome.Checkpoint{{Number: 4, Done: true, Entries: 3, Cut: []clock.LaneHead{{Lane: testLane, Head: clock.Head{Seq: 3}}}}}, f.fail
+}
+
+func (f *fake) LogStart() string { return f.start }
+
 func (f *fake) Changes(ctx context.Context, prefix, since string) iter.Seq2[rhizome.Change, error] {
 	return func(yield func(rhizome.Change, error) bool) {
 		var at int
@@ -181,6 +218,9 @@ func (f *fake) Log(_ context.Context, lane, since string, limit int) (out []rhiz
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	at := 0
+	if since == "gone" {
+		return nil, &rhizome.GoneError{What: "it", Cursor: "7"}
+	}
 	if since != "" {
 		if _, err := fmt.Sscan(since, &at); err != nil {
 			return nil, rhizome.ErrCursor

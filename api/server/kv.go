@@ -48,7 +48,7 @@ func (s *Server) get(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	reading, err := s.node.Get(r.Context(), entity, p)
+	reading, err := s.node.GetAt(r.Context(), entity, p, r.URL.Query().Get("at"))
 	if err != nil {
 		return err
 	}
@@ -187,6 +187,7 @@ func (s *Server) logPage(w http.ResponseWriter, r *http.Request) error {
 	for i := range entries {
 		page.Entries = append(page.Entries, api.LogEntryOf(&entries[i]))
 	}
+	page.Start = s.node.LogStart()
 	if len(entries) == limit {
 		page.Next = entries[limit-1].Cursor
 	}

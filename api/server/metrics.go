@@ -37,8 +37,15 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 
 var (
 	descInfo      = desc("node_info", "Always 1; the labels say which node this is.", "node", "space", "version")
-	descEntries   = desc("entries_total", "Entries applied.")
-	descRows      = desc("state_rows", "Rows of the state.")
+	descEntries   = desc("entries", "Raw entries held.")
+	descFloor     = desc("floor_entries", "Entries that were applied and are not held: they lie below the floors.")
+	descRows      = desc("state_rows", "Survivors of the state.")
+	descRaw       = desc("raw_bytes", "Bytes of raw entries, about.")
+	descLive      = desc("live_bytes", "Bytes of the state's rows, estimated from some of them.")
+	descReclaim   = desc("reclaimable_bytes", "Bytes of raw entries that a compaction now would drop, about.")
+	descGrowth    = desc("growth_bytes_per_day", "Bytes a day by which raw entries grew lately.")
+	descChecks    = desc("checkpoints_total", "Compactions recorded since the repo was made.")
+	descStates    = desc("states_total", "States served to peers and adopted from them.", "role")
 	descLanes     = desc("lanes", "Lanes known.")
 	descTips      = desc("tips", "Applied entries that none names yet.")
 	descPending   = desc("pending_entries", "Entries that wait for what they depend on.")
@@ -76,10 +83,22 @@ func (c *statusCollector) Collect(out chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
-	out <- prometheus.MustNewConstMetric(descEntries, prometheus.CounterValue, float64(status.Entries))
+	counter := func(d *prometheus.Desc, v uint64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+	}
+	store := &status.Storage
+	gauge(descEntries, float64(status.Entries))
+	gauge(descFloor, float64(store.Floor))
+	gauge(descRaw, float64(store.RawBytes))
+	gauge(descLive, float64(store.LiveBytes))
+	gauge(descReclaim, float64(store.ReclaimableBytes))
+	gauge(descGrowth, float64(store.GrowthPerDay))
+	counter(descChecks, store.Checkpoints)
+	counter(descStates, store.StatesServed, "served")
+	counter(descStates, store.StatesAdopted, "adopted")
 	count := func(d *prometheus.Desc, in, sent uint64) {
-		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(in), "in")
-		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(sent), "out")
+		counter(d, in, "in")
+		counter(d, sent, "out")
 	}
 	count(descMessages, status.Sync.MessagesIn, status.Sync.MessagesOut)
 	count(descBytes, status.Sync.BytesIn, status.Sync.BytesOut)

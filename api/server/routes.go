@@ -26,9 +26,12 @@ var (
 	paramPrefix  = param{"prefix", "only keys that begin with it"}
 	paramCreator = param{"creator", "who made the change, as the author claims; empty means the author"}
 	paramPath    = param{"path", "a JSON pointer inside the entity, in place of one in the key"}
+	paramAt      = param{"at", "as of a cut, at or above the horizon; see [cuts](#cuts)"}
 )
 
 var readCodes = []api.Code{api.CodeNotFound, api.CodeValidation}
+
+var pastCodes = append(readCodes[:2:2], api.CodeHorizon)
 
 var writeCodes = []api.Code{api.CodeNotFound, api.CodeValidation, api.CodeConflict}
 
@@ -47,11 +50,12 @@ var routes = []route{
 	{
 		method: "GET", pattern: "/v1/kv/{key...}", handle: (*Server).get,
 		summary: "Reads a key. The ETag changes whenever anything at or below the key does. If-None-Match is heeded.",
-		query:   []param{paramPath, {"lossless", "1: every survivor with its provenance"}},
+		query:   []param{paramPath, {"lossless", "1: every survivor with its provenance"}, paramAt},
 		response: "The lossy value as JSON; the header Rhizome-Conflicts counts the paths where it hides a concurrent " +
 			"value. With lossless=1: {key, value, etag, conflicts[], survivors[] {path, value, total, verb, dot, cid, " +
-			"creator, author, lane, time, hlc, txn, shown}, incoming[]}; incoming are the keys that refer to the entity.",
-		codes: readCodes,
+			"creator, author, lane, time, hlc, txn, shown}, incoming[]}; incoming are the keys that refer to the entity, which " +
+			"is not told of the past.",
+		codes: pastCodes,
 	},
 	{
 		method: "PUT", pattern: "/v1/kv/{key...}", handle: (*Server).put,
@@ -92,8 +96,9 @@ var routes = []route{
 	{
 		method: "GET", pattern: "/v1/export", handle: (*Server).export, stream: true,
 		summary:  "Prints all entities as of one moment, in byte order.",
-		query:    []param{paramPrefix},
+		query:    []param{paramPrefix, paramAt},
 		response: "JSON Lines that /v1/import reads back.",
+		codes:    []api.Code{api.CodeValidation, api.CodeHorizon},
 	},
 	{
 		method: "GET", pattern: "/v1/changes", handle: (*Server).changes, stream: true,
@@ -105,33 +110,35 @@ var routes = []route{
 		},
 		response: "Server-sent events. \"ready\" comes first. \"change\" has the cursor as its id, and {cursor, txn, cid, " +
 			"author, creator, time, hlc, deltas[] {key, verb, value, total, kills, dot}}. \"error\" has problem details and " +
-			"comes last. Comments are heartbeats.",
-		codes: []api.Code{api.CodeValidation},
+			"comes last: `gone` where what comes next was compacted away, or came as a peer's state. Comments are heartbeats.",
+		codes: []api.Code{api.CodeValidation, api.CodeGone},
 	},
 	{
 		method: "GET", pattern: "/v1/log", handle: (*Server).logPage,
 		summary: "Prints the log in the order in which this node applied it, or one lane in its own order.",
 		query: []param{
 			{"lane", "one lane"},
-			{"since", "a cursor: what came after it"},
+			{"since", "a cursor: what came after it; left out: from where raw history is whole, of a lane all that is held"},
 			{"limit", "how many at most; 1,000 if left out, 10,000 at most"},
 		},
 		response: "{entries[] {cursor, entry, cid, prev, body, author, time, hlc, deps[], signed, bytes, closed, txns[]}, " +
-			"next}; next is there where more may follow: ask for those since it.",
-		codes: readCodes,
+			"next, start}; next is there where more may follow: ask for those since it. start is there where entries are no " +
+			"longer held: the cursor behind which raw history is whole.",
+		codes: append(readCodes[:2:2], api.CodeGone),
 	},
 	{
 		method: "GET", pattern: "/v1/log/follow", handle: (*Server).followLog, stream: true,
 		summary:  "Streams the log: what there is since the cursor, then each entry as it is applied.",
 		query:    []param{{"lane", "one lane"}, {"since", "a cursor; the header Last-Event-ID goes before it"}},
-		response: "Server-sent events, \"entry\" with the cursor as its id.",
-		codes:    []api.Code{api.CodeValidation},
+		response: "Server-sent events, \"entry\" with the cursor as its id, and \"error\" as in /v1/changes.",
+		codes:    []api.Code{api.CodeValidation, api.CodeGone},
 	},
 	{
 		method: "GET", pattern: "/v1/log/{ref}", handle: (*Server).show,
-		summary:  "Shows one entry: by CID, by LANE:SEQ, or by the dot of one of its deltas.",
-		response: "The entry as in /v1/log, with past[]: its whole causal past as a vector.",
-		codes:    readCodes,
+		summary: "Shows one entry: by CID, by LANE:SEQ, or by the dot of one of its deltas.",
+		response: "The entry as in /v1/log, with past[]: its whole causal past as a vector; past_cut says that it reaches " +
+			"below raw history, and so is at least this.",
+		codes: append(readCodes[:2:2], api.CodeGone),
 	},
 	{
 		method: "GET", pattern: "/v1/status", handle: (*Server).status,
@@ -139,7 +146,10 @@ var routes = []route{
 		query:   []param{{"fresh", "1: ask every connected peer first"}},
 		response: "{node, author, space, space_name, version, repo, addrs[], converged, digest, frontier, lanes, entries, " +
 			"rows, tips, disk_bytes, pending, read_only, uptime_seconds, peers[] {id, addr, connected, converged, " +
-			"missing_here, missing_there, last_seen}, alarms[] {kind, text, hint, time}, forks[] {lane, author, seq, kept}}.",
+			"missing_here, missing_there, last_seen}, alarms[] {kind, text, hint, time}, forks[] {lane, author, seq, kept}, " +
+			"storage {floor_entries, history, past_from, raw_bytes, live_bytes, reclaimable_bytes, growth_bytes_per_day, " +
+			"retention {mode, age, bytes}, checkpoints, states_served, states_adopted}}. entries are the raw ones that are " +
+			"held, rows the survivors of the state. The bytes in storage are estimates; growth is that of raw entries.",
 	},
 	{
 		method: "GET", pattern: "/v1/peers", handle: (*Server).peers,
@@ -161,6 +171,28 @@ var routes = []route{
 		response: `{"invite": "rhizome1…"}`,
 	},
 	{
+		method: "POST", pattern: "/v1/compact", handle: (*Server).compact, stream: true,
+		summary: "Drops raw entries and gives their space back. The newest state stays what it was; nobody is asked, and " +
+			"reads, writes and sync go on meanwhile. Own entries that no peer is known to hold stay, where peers are known.",
+		query: []param{
+			{"to", "a cut: the longest prefix of this node's order of application within it goes; left out: all. See [cuts](#cuts)"},
+			{"force", "1: drop also own entries that no peer is known to hold"},
+			{"dry_run", "1: change nothing, and say what would go"},
+		},
+		response: "JSON Lines of {done, total}, the last of them with report {dry_run, checkpoint, cursor, floor[], " +
+			"dropped_entries, freed_bytes, unseen_by[], held, work_ms, reclaim_ms} or with problem. floor is LANE:SEQ for each " +
+			"lane; freed_bytes is by how much the repo became smaller on disk, with dry_run an estimate; unseen_by are the " +
+			"peers that are not known to hold all of it, and get it as state; held says that own entries stayed.",
+		codes: []api.Code{api.CodeValidation, api.CodeConflict, api.CodeHorizon},
+	},
+	{
+		method: "GET", pattern: "/v1/checkpoints", handle: (*Server).checkpoints,
+		summary: "Lists the records of compactions, the oldest first; the last 64 are kept.",
+		response: "{checkpoints[] {number, time, done, entries, bytes, floor_root, lanes, frontier, digest, rows}}: entries " +
+			"and bytes are what went, floor_root the root of the vector to which the floors of as many lanes rose, the rest " +
+			"how the node stood.",
+	},
+	{
 		method: "POST", pattern: "/v1/verify", handle: (*Server).verify, stream: true,
 		summary:  "Rereads and checks the whole repo.",
 		response: "JSON Lines of {done, total}, the last of them with report {entries, rows, lanes, problems[]} or with problem.",
@@ -180,6 +212,6 @@ var routes = []route{
 	},
 	{
 		method: "GET", pattern: "/metrics", handle: (*Server).scrape,
-		summary: "Metrics for Prometheus: entries, rows, pending, disk, peers, sync per peer, alarms, requests.", response: "Prometheus text.",
+		summary: "Metrics for Prometheus: entries, rows, floor, raw, live and reclaimable bytes, pending, disk, peers, sync per peer, alarms, requests.", response: "Prometheus text.",
 	},
 }

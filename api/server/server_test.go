@@ -219,6 +219,8 @@ func TestProblems(t *testing.T) {
 			{"GET", "/v1/status", ""},
 			{"GET", "/v1/invite", ""},
 			{"GET", "/v1/export", ""},
+			{"POST", "/v1/compact?dry_run=1", ""},
+			{"GET", "/v1/checkpoints", ""},
 		} {
 			p := problem(t, do(t, s, q.method, q.path, q.body), c.status, c.code)
 			if p.Detail != f.fail.Error() {
@@ -252,6 +254,17 @@ func TestProblems(t *testing.T) {
 	problem(t, do(t, s, "PUT", "/v1/kv/k", `"`+strings.Repeat("x", maxBodyBytes)+`"`), 413, api.CodeValidation)
 	problem(t, do(t, s, "POST", "/v1/txn", strings.Repeat(" ", maxBodyBytes+1)), 413, api.CodeValidation)
 	problem(t, do(t, s, "DELETE", "/v1/peers/nobody", ""), 404, api.CodeNotFound)
+	problem(t, do(t, s, "POST", "/v1/compact?to=nonsense", ""), 422, api.CodeValidation)
+	for _, path := range []string{"/v1/kv/k?at=early", "/v1/export?at=early"} {
+		if p := problem(t, do(t, s, "GET", path, ""), 410, api.CodeHorizon); p.Cursor != "7" || p.Time == nil {
+			t.Errorf("%s: %+v", path, p)
+		}
+	}
+	for _, path := range []string{"/v1/changes?since=gone", "/v1/log?since=gone", "/v1/log/follow?since=gone"} {
+		if p := problem(t, do(t, s, "GET", path, ""), 410, api.CodeGone); p.Cursor != "7" {
+			t.Errorf("%s: %+v", path, p)
+		}
+	}
 }
 
 // The routes without streams answer in the shapes that docs/api.md promises.
@@ -293,6 +306,12 @@ func TestShapes(t *testing.T) {
 		},
 		{"POST", "/v1/verify", "", `{"done":1,"total":2}` + "\n" +
 			`{"done":1,"total":2,"report":{"entries":2,"rows":0,"lanes":0,"problems":["row 7 is odd"]}}`},
+		{"POST", "/v1/compact?force=1&to=now", "", `{"done":1,"total":2}` + "\n" +
+			`{"done":1,"total":2,"report":{"dry_run":false,"checkpoint":0,"floor":["` + lane + `:3"],"dropped_entries":3,` +
+			`"freed_bytes":7,"unseen_by":["peer"],"held":false,"work_ms":0,"reclaim_ms":0}}`},
+		{"POST", "/v1/compact?dry_run=1", "", `{"done":0,"total":0,"report":{"dry_run":true,"checkpoint":0,"floor":["` + lane +
+			`:3"],"dropped_entries":3,"freed_bytes":7,"unseen_by":["peer"],"held":true,"work_ms":0,"reclaim_ms":0}}`},
+		{"GET", "/v1/kv/k1?at=1h", "", `1`},
 		{"GET", "/v1/export?prefix=k", "", `{"id":"k0","$value":0}` + "\n" + `{"id":"k1","$value":1}` + "\n" +
 			`{"id":"k2","$value":2}`},
 	} {
@@ -307,11 +326,24 @@ func TestShapes(t *testing.T) {
 		page.Entries[0].Txns[0].Creator != "ann" {
 		t.Errorf("log: %v %s", err, w.Body)
 	}
+	if page.Start != "" {
+		t.Errorf("a whole log starts at %q", page.Start)
+	}
+	f.start = "1"
+	if err := json.Unmarshal(do(t, s, "GET", "/v1/log", "").Body.Bytes(), &page); err != nil || page.Start != "1" {
+		t.Errorf("log: %v, %+v", err, page)
+	}
+	var checks api.Checkpoints
+	w = do(t, s, "GET", "/v1/checkpoints", "")
+	if err := json.Unmarshal(w.Body.Bytes(), &checks); err != nil || len(checks.Checkpoints) != 1 || checks.Checkpoints[0].Number != 4 ||
+		checks.Checkpoints[0].Lanes != 1 || len(checks.Checkpoints[0].FloorRoot) != 64 || !checks.Checkpoints[0].Done {
+		t.Errorf("checkpoints: %v %s", err, w.Body)
+	}
 	var status map[string]any
 	if err := json.Unmarshal(do(t, s, "GET", "/v1/status?fresh=1", "").Body.Bytes(), &status); err != nil {
 		t.Fatal(err)
 	}
-	for _, k := range []string{"node", "space", "converged", "digest", "entries", "rows", "disk_bytes", "pending", "peers", "alarms", "forks"} {
+	for _, k := range []string{"node", "space", "converged", "digest", "entries", "rows", "disk_bytes", "pending", "peers", "alarms", "forks", "storage"} {
 		if _, ok := status[k]; !ok {
 			t.Errorf("status lacks %s", k)
 		}
@@ -341,9 +373,10 @@ func TestMetrics(t *testing.T) {
 	do(t, s, "PUT", "/v1/kv/k", "1")
 	text := do(t, s, "GET", "/metrics", "").Body.String()
 	for _, line := range []string{
-		"rhizome_entries_total 1", "rhizome_state_rows 1", "rhizome_disk_bytes 7", "rhizome_pending_entries 0",
+		"rhizome_entries 1", "rhizome_state_rows 1", "rhizome_disk_bytes 7", "rhizome_pending_entries 0",
 		`rhizome_peers{connected="false"} 1`, `rhizome_sync_missing_here{peer="peer"} 3`, `rhizome_alarms{kind="twin"} 1`,
-		"rhizome_forks 1", "rhizome_converged 0", "rhizome_read_only 0",
+		"rhizome_floor_entries 0", "rhizome_raw_bytes 0", "rhizome_reclaimable_bytes 0", "rhizome_checkpoints_total 0",
+		`rhizome_states_total{role="adopted"} 0`, "# TYPE rhizome_entries gauge", "rhizome_forks 1", "rhizome_converged 0", "rhizome_read_only 0",
 		`rhizome_http_requests_total{method="PUT",route="/v1/kv/{key...}"} 1`, "go_goroutines ",
 	} {
 		if !strings.Contains(text, line) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"strconv"
@@ -117,12 +118,28 @@ func since(r *http.Request) string {
 	return r.URL.Query().Get("since")
 }
 
+// gone answers with a status, while there is one to answer with, where what came
+// after a cursor is no longer held: clients of event streams come again by
+// themselves after all but that.
+func (s *Server) gone(r *http.Request, from string) error {
+	if from == "" {
+		return nil
+	}
+	_, err := s.node.Log(r.Context(), "", from, 1)
+	if errors.Is(err, rhizome.ErrGone) {
+		return err
+	}
+	return nil // whatever else is wrong is the stream's to tell
+}
+
 // changes streams transactions as the node applies them. The first event
 // tells the cursor to resume from before anything has changed.
 func (s *Server) changes(w http.ResponseWriter, r *http.Request) error {
 	from := since(r)
 	if from == "" {
 		from = s.node.Cursor()
+	} else if err := s.gone(r, from); err != nil {
+		return err
 	}
 	prefix := r.URL.Query().Get("prefix")
 	return s.events(w, r, func(ctx context.Context, emit func(event) bool) error {
@@ -145,10 +162,16 @@ func (s *Server) changes(w http.ResponseWriter, r *http.Request) error {
 // named.
 func (s *Server) followLog(w http.ResponseWriter, r *http.Request) error {
 	lane, from := r.URL.Query().Get("lane"), since(r)
+	if err := s.gone(r, from); err != nil {
+		return err
+	}
 	return s.events(w, r, func(ctx context.Context, emit func(event) bool) error {
 		ctx, cancel := context.WithCancel(ctx)
 		wake, ended := make(chan struct{}, 1), make(chan error, 1)
 		defer func() { cancel(); <-ended }()
+		if from == "" {
+			from = s.node.LogStart() // so that what is dropped meanwhile is missed
+		}
 		now := s.node.Cursor() // taken before the log is read: what comes after wakes
 		go func() {
 			ended <- s.wakeOnChange(ctx, now, wake)
@@ -206,7 +229,7 @@ func (s *Server) export(w http.ResponseWriter, r *http.Request) error {
 	const chunk = 64 << 10
 	buf := make([]byte, 0, 2*chunk)
 	sent := false
-	for reading, err := range s.node.Export(r.Context(), r.URL.Query().Get("prefix")) {
+	for reading, err := range s.node.ExportAt(r.Context(), r.URL.Query().Get("prefix"), r.URL.Query().Get("at")) {
 		if err != nil {
 			if !sent {
 				w.Header().Del("Content-Type")

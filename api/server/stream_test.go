@@ -367,7 +367,7 @@ func TestExportCutShort(t *testing.T) {
 // A failing node's export breaks off at the end.
 type failing struct{ *fake }
 
-func (f *failing) Export(ctx context.Context, prefix string) iter.Seq2[rhizome.Reading, error] {
+func (f *failing) ExportAt(ctx context.Context, prefix, _ string) iter.Seq2[rhizome.Reading, error] {
 	return func(yield func(rhizome.Reading, error) bool) {
 		for r, err := range f.fake.Export(ctx, prefix) {
 			if !yield(r, err) {

@@ -68,7 +68,7 @@ func command(ts *testscript.TestScript, name string, args ...string) *exec.Cmd {
 	c.Dir = ts.MkAbs(".")
 	for _, k := range []string{
 		"PATH", "HOME", "TMPDIR", "XDG_STATE_HOME", "XDG_CONFIG_HOME", "RHIZOME_REPO", "RHIZOME_TOKEN", "RHIZOME_API",
-		"RHIZOME_CONFIG", "RHIZOME_OUTPUT", "RHIZOME_LOG_LEVEL", "GOCOVERDIR", "GORACE",
+		"RHIZOME_CONFIG", "RHIZOME_OUTPUT", "RHIZOME_LOG_LEVEL", "RHIZOME_RETENTION_AGE", "GOCOVERDIR", "GORACE",
 	} {
 		if v := ts.Getenv(k); v != "" {
 			c.Env = append(c.Env, k+"="+v)

@@ -18,8 +18,10 @@ var core = []string{"digest", "clock", "delta", "merge", "oplog", "gossip", "com
 var drivers = []string{
 	"node/node.go",   // the event loop
 	"node/commit.go", // callers wait for their group commit
+	"node/cut.go",    // ages are told from now
 	"node/diff.go",   // asks a peer, and waits
 	"node/read.go",   // watchers wait for changes
+	"node/shrink.go", // times what a compaction takes
 	"node/status.go", // asks peers, and waits
 	"node/verify.go", // rereads the store beside the loop
 	"simnet/run.go",  // says how long a run took

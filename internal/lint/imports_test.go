@@ -58,7 +58,7 @@ var layers = map[string]layer{
 		own:    []string{".", "clock", "delta", "node", "api", "api/server", "api/client", "cmd/rhizome/internal/config", "simnet", "simnet/workload"},
 		others: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term"},
 	},
-	"cmd/rhizome/internal/config": {own: []string{"api", "api/server"}, others: []string{"github.com/pelletier/go-toml/v2"}},
+	"cmd/rhizome/internal/config": {own: []string{".", "api", "api/server"}, others: []string{"github.com/pelletier/go-toml/v2"}},
 
 	"simnet":          {own: []string{"clock", "delta", "storage", "oplog", "gossip", "compaction", "node"}, tests: []string{"simnet/workload", "internal/plant", "merge"}},
 	"simnet/workload": {own: []string{"clock", "delta", "merge", "node", "simnet"}},

@@ -15,11 +15,11 @@ import (
 // an example and its exit codes.
 func TestCommands(t *testing.T) {
 	want := map[string]string{
-		"init": "space", "run": "join bootstrap listen http", "id": "addr", "id rotate": "", "invite": "",
-		"status": "wait timeout", "put": "if-match", "get": "lossless", "rm": "if-match", "ls": "after limit",
+		"init": "space", "run": "join bootstrap listen http retention retention-age retention-bytes", "id": "addr", "id rotate": "", "invite": "",
+		"status": "wait timeout", "put": "if-match", "get": "lossless at", "rm": "if-match", "ls": "after limit",
 		"add": "", "remove": "", "inc": "", "vote": "", "negate": "", "undo": "", "txn": "", "watch": "since",
-		"log": "lane since follow", "show": "", "import": "", "export": "", "peers": "", "peers ls": "", "peers add": "",
-		"peers rm": "", "verify": "", "config": "", "config show": "origin", "config validate": "", "version": "",
+		"log": "lane since follow", "show": "", "import": "", "export": "at", "peers": "", "peers ls": "", "peers add": "",
+		"peers rm": "", "verify": "", "compact": "to force dry-run", "checkpoints": "", "config": "", "config show": "origin", "config validate": "", "version": "",
 		"completion": "",
 		"sim":        "peers writers seed virtual faults workload trace svg until-failure",
 	}

@@ -191,9 +191,12 @@ func (a *app) printStatus(s *api.Status) {
 	if s.Converged {
 		converged = "yes"
 	}
-	a.out.pairs("node", s.Node, "space", name, "repo", s.Repo, "version", s.Version, "converged", converged,
+	pairs := []string{
+		"node", s.Node, "space", name, "repo", s.Repo, "version", s.Version, "converged", converged,
 		"digest", s.Digest, "entries", strconv.FormatUint(s.Entries, 10), "rows", strconv.FormatUint(s.Rows, 10),
-		"lanes", strconv.Itoa(s.Lanes), "pending", strconv.Itoa(s.Pending), "disk", sizeText(s.DiskBytes))
+		"lanes", strconv.Itoa(s.Lanes), "pending", strconv.Itoa(s.Pending), "disk", sizeText(s.DiskBytes),
+	}
+	a.out.pairs(append(pairs, storagePairs(&s.Storage)...)...)
 	if s.ReadOnly {
 		a.out.printf("READ-ONLY: the disk failed; see the node's log\n")
 	}

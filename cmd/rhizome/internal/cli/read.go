@@ -15,31 +15,35 @@ import (
 
 func (a *app) getCmd() *cobra.Command {
 	var lossless bool
+	var at string
 	cmd := a.command(spec{
-		use: "get KEY [--lossless]", short: "Read a key",
+		use: "get KEY [--lossless] [--at CUT]", short: "Read a key",
 		long: `Prints the lossy value: a string as it is with -o table and raw, else JSON.
 --lossless prints every survivor with its provenance, and marks with * what the
-lossy read shows; -o json then prints {key, value, etag, conflicts[], survivors[]}.`,
-		example: "rhizome get host/web-1\nrhizome get host/web-1#/cpu/cores --lossless",
-		codes:   reach(api.CodeNotFound, api.CodeValidation), min: 1, max: 1,
+lossy read shows; -o json then prints {key, value, etag, conflicts[], survivors[]}.
+
+--at reads it as it was. ` + cutHelp,
+		example: "rhizome get host/web-1\nrhizome get host/web-1#/cpu/cores --lossless\nrhizome get host/web-1 --at 24h",
+		codes:   reach(api.CodeNotFound, api.CodeValidation, api.CodeHorizon), min: 1, max: 1,
 		run: func(cmd *cobra.Command, args []string) error {
 			if err := keyArg(args[0]); err != nil {
 				return err
 			}
 			return a.with(cmd, func(ctx context.Context, c *client.Client) error {
 				if lossless {
-					return a.getLossless(ctx, c, args[0])
+					return a.getLossless(ctx, c, args[0], at)
 				}
-				return a.get(ctx, c, args[0])
+				return a.get(ctx, c, args[0], at)
 			})
 		},
 	})
 	cmd.Flags().BoolVar(&lossless, "lossless", false, "every survivor with its provenance")
+	cmd.Flags().StringVar(&at, "at", "", "as of this cut")
 	return cmd
 }
 
-func (a *app) get(ctx context.Context, c *client.Client, key string) error {
-	v, err := c.Get(ctx, key)
+func (a *app) get(ctx context.Context, c *client.Client, key, at string) error {
+	v, err := c.GetAt(ctx, key, at)
 	if err != nil {
 		return err
 	}
@@ -47,7 +51,7 @@ func (a *app) get(ctx context.Context, c *client.Client, key string) error {
 	case "table":
 		a.out.printf("%s\n", valueText(v.JSON, true))
 		if v.Conflicts > 0 {
-			_, _ = fmt.Fprintf(a.Err, "note: concurrent values are hidden at %d paths; see --lossless\n", v.Conflicts)
+			a.note("concurrent values are hidden at %d paths; see --lossless", v.Conflicts)
 		}
 	case "raw":
 		var s string
@@ -62,8 +66,8 @@ func (a *app) get(ctx context.Context, c *client.Client, key string) error {
 	return nil
 }
 
-func (a *app) getLossless(ctx context.Context, c *client.Client, key string) error {
-	r, err := c.Read(ctx, key)
+func (a *app) getLossless(ctx context.Context, c *client.Client, key, at string) error {
+	r, err := c.ReadAt(ctx, key, at)
 	if err != nil {
 		return err
 	}
@@ -177,9 +181,13 @@ func (a *app) logCmd() *cobra.Command {
 		use: "log [--lane L] [--since CURSOR] [--follow]", short: "Print the log, in the order in which this node applied it",
 		long: `One line an entry: cursor, lane:seq, time, author, number of deltas, keys.
 --lane prints one lane in its own order. --since goes on behind a cursor.
---follow goes on printing what comes, and needs a running node.`,
+--follow goes on printing what comes, and needs a running node.
+
+Where entries were compacted away, or came as a peer's state, a note on stderr says
+from which cursor on the log is whole. Asked for what is before that, it exits 11;
+what is still held of a lane, --lane prints.`,
 		example: "rhizome log\nrhizome log --follow -o jsonl",
-		codes:   reach(api.CodeNotFound, api.CodeValidation),
+		codes:   reach(api.CodeNotFound, api.CodeValidation, api.CodeGone),
 		run: func(cmd *cobra.Command, _ []string) error {
 			return a.with(cmd, func(ctx context.Context, c *client.Client) error {
 				if follow {
@@ -197,11 +205,16 @@ func (a *app) logCmd() *cobra.Command {
 
 func (a *app) log(ctx context.Context, c *client.Client, lane, since string) error {
 	l := a.out.list()
+	fromStart := since == ""
 	for {
 		page, err := c.Log(ctx, lane, since, 0)
 		if err != nil {
 			return err
 		}
+		if fromStart && page.Start != "" {
+			a.note("raw history begins behind cursor %s: entries before it are no longer held, but for what they did", page.Start)
+		}
+		fromStart = false
 		for i := range page.Entries {
 			e := &page.Entries[i]
 			l.item(e, func() { a.entryLine(e) })
@@ -247,7 +260,7 @@ func (a *app) showCmd() *cobra.Command {
 		use: "show CID|DOT", short: "Show one entry of the log",
 		long:    "By its CID, by LANE:SEQ, or by the dot (LANE:SEQ:INDEX) of one of its deltas.",
 		example: "rhizome show 4f0c…:17:0",
-		codes:   reach(api.CodeNotFound, api.CodeValidation), min: 1, max: 1,
+		codes:   reach(api.CodeNotFound, api.CodeValidation, api.CodeGone), min: 1, max: 1,
 		run: func(cmd *cobra.Command, args []string) error {
 			return a.with(cmd, func(ctx context.Context, c *client.Client) error {
 				e, err := c.Show(ctx, args[0])
@@ -273,6 +286,9 @@ func (a *app) printEntry(e *api.LogEntry) {
 	a.out.pairs("entry", e.Entry, "cid", e.CID, "prev", e.Prev, "body", e.Body, "author", e.Author,
 		"time", shortTime(e.Time)+"  (hlc "+e.HLC+")", "deps", strings.Join(e.Deps, " "),
 		"signed", strconv.FormatBool(e.Signed), "bytes", strconv.Itoa(e.Bytes), "past", strings.Join(e.Past, " "))
+	if e.PastCut {
+		a.out.printf("the past reaches below raw history: it is at least this\n")
+	}
 	if e.Closed {
 		a.out.printf("the lane was closed for a fork: no part of the state\n")
 	}

@@ -12,7 +12,11 @@ import (
 
 // openLocal opens the repo without a network, for one command.
 func (a *app) openLocal(ctx context.Context) (client.LocalNode, error) {
-	node, err := rhizome.Open(ctx, rhizome.Options{Dir: a.cfg.Get("repo"), Offline: true, Logger: a.logger("warn")})
+	keep, err := a.retention()
+	if err != nil {
+		return nil, err
+	}
+	node, err := rhizome.Open(ctx, rhizome.Options{Dir: a.cfg.Get("repo"), Offline: true, Logger: a.logger("warn"), Retention: keep})
 	if errors.Is(err, rhizome.ErrLocked) {
 		return nil, fmt.Errorf("%w: %w", client.ErrLocked, err)
 	}

@@ -87,14 +87,20 @@ func (a *app) rotateCmd() *cobra.Command {
 
 func (a *app) runCmd() *cobra.Command {
 	cmd := a.command(spec{
-		use:   "run [--join STRING] [--bootstrap MULTIADDR]... [--listen MULTIADDR]... [--http ADDR]",
+		use: "run [--join STRING] [--bootstrap MULTIADDR]... [--listen MULTIADDR]... [--http ADDR]\n" +
+			"    [--retention archive|window|minimal] [--retention-age AGE] [--retention-bytes SIZE]",
 		short: "Run the node",
 		long: `Makes the repo where there is none, listens, and prints id, addresses, API and
 invite; with -o json as one line: {node, addrs[], api, invite}. It knows its peers
 again without flags. Ctrl-C and SIGTERM close it cleanly, a second one at once.
 
 It listens on all interfaces, since the network is private by its key, and serves
-its API on loopback alone: on 127.0.0.1:7171, or a free port where that is taken.`,
+its API on loopback alone: on 127.0.0.1:7171, or a free port where that is taken.
+
+--retention says how much raw history it keeps, whatever its peers keep: archive all
+of it, window that of --retention-age and at most --retention-bytes, minimal next to
+none. The newest state is the same with each; log, undo, watch --since and reads of
+the past reach no further back. See also rhizome compact.`,
 		example: "rhizome run\nrhizome run --join rhizome1…\nrhizome run --listen /ip4/127.0.0.1/tcp/4001 --http 127.0.0.1:0",
 		codes:   []api.Code{api.CodeValidation, api.CodeLocked},
 		run: func(cmd *cobra.Command, _ []string) error {
@@ -108,6 +114,9 @@ its API on loopback alone: on 127.0.0.1:7171, or a free port where that is taken
 	f.String("join", "", "invite of the network and space to join, as rhizome invite prints it")
 	f.StringArray("bootstrap", nil, "multiaddr of a peer to dial; may be repeated")
 	f.StringArray("listen", nil, "multiaddr to listen on; may be repeated (default: all interfaces)")
+	f.String("retention", "", "how much raw history to keep: archive, window or minimal (default: window)")
+	f.String("retention-age", "", "age that a window keeps, as 720h or 30d (default: 30d)")
+	f.String("retention-bytes", "", "bytes that a window keeps at most, as 512MiB (default: 1GiB)")
 	f.String("http", "", "address of the API (default: "+server.DefaultAddr+", or a free port)")
 	return cmd
 }
@@ -115,6 +124,10 @@ its API on loopback alone: on 127.0.0.1:7171, or a free port where that is taken
 // runNode runs the node with its API until ctx is done or the node stops.
 func (a *app) runNode(ctx context.Context) (err error) {
 	dir, log := a.cfg.Get("repo"), a.logger("info")
+	keep, err := a.retention()
+	if err != nil {
+		return err
+	}
 	httpAddr := a.cfg.Get("http")
 	if a.cfg.IsDefault("http") {
 		httpAddr = ""
@@ -128,6 +141,7 @@ func (a *app) runNode(ctx context.Context) (err error) {
 	node, err := rhizome.Open(ctx, rhizome.Options{
 		Dir: dir, Create: true, SpaceName: a.cfg.Get("space"), Join: a.cfg.Get("join"),
 		Bootstrap: a.cfg.List("bootstrap"), Listen: a.cfg.List("listen"), LockWait: lockWait, Logger: log,
+		Retention: keep,
 	})
 	if err != nil {
 		return a.openError(err)

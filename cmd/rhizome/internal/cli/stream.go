@@ -33,9 +33,12 @@ func (a *app) watchCmd() *cobra.Command {
 		use: "watch [PREFIX] [--since CURSOR]", short: "Print transactions as this node applies them",
 		long: `Its own and those of others, until interrupted. PREFIX is that of a key, such as
 host/ or host/web-1#/cpu. --since goes on behind a cursor; 0 is the beginning.
-With -o json, each transaction is one line. Needs a running node.`,
+With -o json, each transaction is one line. Needs a running node.
+
+It exits 11 where what comes next is no longer held: it was compacted away, or came
+as a peer's state. Then read the state anew, and go on from the cursor that it names.`,
 		example: "rhizome watch host/\nrhizome watch --since 0 -o jsonl",
-		codes:   reach(api.CodeValidation), max: 1,
+		codes:   reach(api.CodeValidation, api.CodeGone), max: 1,
 		run: func(cmd *cobra.Command, args []string) error {
 			return a.with(cmd, func(ctx context.Context, c *client.Client) error {
 				if err := running(c); err != nil {
@@ -112,18 +115,23 @@ func (a *app) changeLines(data json.RawMessage) error {
 }
 
 func (a *app) exportCmd() *cobra.Command {
-	return a.command(spec{
-		use: "export [PREFIX]", short: "Print entities as JSON Lines that import reads back",
+	var at string
+	cmd := a.command(spec{
+		use: "export [PREFIX] [--at CUT]", short: "Print entities as JSON Lines that import reads back",
 		long: `As of one moment, in byte order, whatever -o says. Concurrent values are not part
-of it: it has what get shows. See import for the form of a line.`,
-		example: "rhizome export host/ > hosts.jsonl",
-		codes:   reach(), max: 1,
+of it: it has what get shows. See import for the form of a line.
+
+--at prints them as they were. ` + cutHelp,
+		example: "rhizome export host/ > hosts.jsonl\nrhizome export --at 2026-05-01T12:00:00Z > then.jsonl",
+		codes:   reach(api.CodeValidation, api.CodeHorizon), max: 1,
 		run: func(cmd *cobra.Command, args []string) error {
 			return a.with(cmd, func(ctx context.Context, c *client.Client) error {
-				return c.Export(ctx, strings.Join(args, ""), a.out.w)
+				return c.ExportAt(ctx, strings.Join(args, ""), at, a.out.w)
 			})
 		},
 	})
+	cmd.Flags().StringVar(&at, "at", "", "as of this cut")
+	return cmd
 }
 
 func (a *app) importCmd() *cobra.Command {

@@ -250,7 +250,7 @@ func (a *app) negateCmd() *cobra.Command {
 		long: "The named values go from the state and what they hid comes not back: for that, see\n" +
 			"undo. A counter's deltas cannot be negated; add the inverse.",
 		example: "rhizome negate 4f0c…:17:0",
-		codes:   reach(api.CodeNotFound, api.CodeValidation, api.CodeConflict), min: 1, max: -1,
+		codes:   reach(api.CodeNotFound, api.CodeValidation, api.CodeConflict, api.CodeGone), min: 1, max: -1,
 		run: func(cmd *cobra.Command, args []string) error {
 			d, err := dots(args)
 			if err != nil {
@@ -265,9 +265,10 @@ func (a *app) undoCmd() *cobra.Command {
 	return a.command(spec{
 		use: "undo TXN", short: "Write back what a transaction overwrote",
 		long: "TXN is the name that the write printed, or the dot of any of its deltas. Keys that\n" +
-			"changed since are left alone, and named.",
+			"changed since are left alone, and named. What was overwritten is kept as long as raw\n" +
+			"history: below that, undo exits 12.",
 		example: "rhizome undo 4f0c…:17:0",
-		codes:   reach(api.CodeNotFound, api.CodeValidation, api.CodeConflict), min: 1, max: 1,
+		codes:   reach(api.CodeNotFound, api.CodeValidation, api.CodeConflict, api.CodeGone, api.CodeHorizon), min: 1, max: 1,
 		run: func(cmd *cobra.Command, args []string) error {
 			d, err := dots(args)
 			if err != nil {

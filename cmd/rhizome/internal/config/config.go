@@ -21,6 +21,7 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 
+	"github.com/rhizome-p2p/rhizome"
 	"github.com/rhizome-p2p/rhizome/api"
 	"github.com/rhizome-p2p/rhizome/api/server"
 )
@@ -46,6 +47,8 @@ type key struct {
 	list    bool
 	secret  bool
 	choices []string
+	// check, where not nil, says what is wrong with a value.
+	check   func(string) error
 	meaning string
 }
 
@@ -67,6 +70,20 @@ var keys = []key{
 	{name: "bootstrap", flag: "bootstrap", env: "RHIZOME_BOOTSTRAP", list: true, meaning: "multiaddrs of peers to dial"},
 	{name: "listen", flag: "listen", env: "RHIZOME_LISTEN", list: true, meaning: "multiaddrs to listen on"},
 	{name: "http", flag: "http", env: "RHIZOME_HTTP", meaning: "address of the API"},
+	{
+		name: "retention", flag: "retention", env: "RHIZOME_RETENTION", choices: []string{"archive", "window", "minimal"},
+		meaning: "how much raw history is kept",
+	},
+	{
+		name: "retention_age", flag: "retention-age", env: "RHIZOME_RETENTION_AGE",
+		check:   func(s string) error { _, err := rhizome.ParseRetention("window", s, ""); return err },
+		meaning: "age that a window keeps: 720h, 30d",
+	},
+	{
+		name: "retention_bytes", flag: "retention-bytes", env: "RHIZOME_RETENTION_BYTES",
+		check:   func(s string) error { _, err := rhizome.ParseRetention("window", "", s); return err },
+		meaning: "bytes that a window keeps at most: 512MiB, 1GiB",
+	},
 }
 
 // Env is the variable that names the configuration file.
@@ -160,6 +177,16 @@ func Load(getenv func(string) string, flags map[string][]string) (*Config, error
 		if len(k.choices) > 0 && !slices.Contains(k.choices, c.Get(k.name)) {
 			err := api.NewProblem(api.CodeConfig, fmt.Sprintf("%s (%s): %q is not one of %s", k.name, s.Origin, c.Get(k.name),
 				strings.Join(k.choices, ", ")), "")
+			if strings.HasPrefix(s.Origin, "flag") {
+				err.Code = api.CodeUsage
+			}
+			errs = append(errs, err)
+		}
+		if k.check == nil {
+			continue
+		}
+		if bad := k.check(c.Get(k.name)); bad != nil {
+			err := api.NewProblem(api.CodeConfig, fmt.Sprintf("%s (%s): %v", k.name, s.Origin, bad), "")
 			if strings.HasPrefix(s.Origin, "flag") {
 				err.Code = api.CodeUsage
 			}
@@ -279,6 +306,12 @@ func defaultOf(name string, getenv func(string) string) []string {
 		return []string{"warn"}
 	case "http":
 		return []string{server.DefaultAddr}
+	case "retention":
+		return []string{"window"}
+	case "retention_age":
+		return []string{"30d"}
+	case "retention_bytes":
+		return []string{"1GiB"}
 	}
 	return nil
 }
