@@ -91,6 +91,9 @@ type Log struct {
 
 	Pending Pending
 
+	// Verifier verifies signatures; nil is delta.Verify.
+	Verifier delta.Verifier
+
 	// What Flush has yet to write.
 	dirty      map[clock.LaneID]bool
 	tipsDirty  bool
@@ -211,6 +214,14 @@ func (l *Log) Deps(own clock.LaneID) []delta.Dep {
 		deps = append(deps, d)
 	}
 	return deps
+}
+
+// Verify verifies that a lane's author signed a header.
+func (l *Log) Verify(k delta.LaneKey, h *delta.Header, sig []byte) error {
+	if l.Verifier != nil {
+		return l.Verifier(k, h, sig)
+	}
+	return delta.Verify(k, h, sig)
 }
 
 // AddLane makes a lane known. It is written with the next Flush that concerns

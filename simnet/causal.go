@@ -25,15 +25,29 @@ func (h *host) checkDelivery() error {
 	if h.at >= deeplyChecked {
 		return nil
 	}
+	return h.checkApplied()
+}
+
+func (h *host) checkApplied() error {
 	log, d := h.r.Log(), &h.applied
-	var closed uint64
+	if closed := d.closings(log); log.Ordinal() != d.seen || closed != d.closed {
+		return h.checkFrom(closed)
+	}
+	return nil
+}
+
+// closings makes a number of the closed lanes.
+func (d *delivery) closings(log *oplog.Log) (closed uint64) {
 	for _, l := range log.ClosedLanes() {
 		at, _ := log.ClosedAt(l)
 		closed = closed*31 + at
 	}
-	if log.Ordinal() == d.seen && closed == d.closed {
-		return nil
-	}
+	return closed
+}
+
+// checkFrom looks at what was applied since the last look.
+func (h *host) checkFrom(closed uint64) error {
+	log, d := h.r.Log(), &h.applied
 	if closed != d.closed { // what stood behind a fork is gone
 		*d = delivery{closed: closed}
 	}

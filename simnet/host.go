@@ -100,6 +100,7 @@ func (h *host) start(resume *node.Resume) {
 		DB: h.disk, Prefix: []byte{1}, Space: w.space, Key: h.key, Random: h.rnd,
 		Spread: fork(h.rnd.Uint64(), 1), Resume: resume, Node: h.node, Instance: instance,
 		Retention: compaction.Policy{Mode: compaction.Archive},
+		Verify: w.good.verify,
 	})
 	if err != nil {
 		w.fail("opens again", "%s does not open again: %v", h.name, err)
@@ -136,7 +137,7 @@ func (h *host) end(id gossip.SessionID) *end {
 
 func (h *host) linkTo(peer *host) *link {
 	for _, e := range h.sessions {
-		if e.other().host == peer {
+		if e.peer == peer {
 			return e.link
 		}
 	}

@@ -23,6 +23,7 @@ type end struct {
 	link *link
 	side int
 	host *host
+	peer *host  // at the other end
 	gen  uint64 // of the host's process
 	id   gossip.SessionID
 	// arrives is when the last message sent to this end does: order is kept.
@@ -126,6 +127,10 @@ func (w *World) connect(a, b *host) {
 	for side, h := range []*host{a, b} {
 		w.sessions++
 		e := &end{link: l, side: side, host: h, gen: h.gen, id: w.sessions}
+		e.peer = a
+		if h == a {
+			e.peer = b
+		}
 		l.ends[side] = e
 		h.sessions = append(h.sessions, e)
 	}
@@ -253,6 +258,9 @@ func (w *World) newPublication(data []byte) *publication {
 	entries, err := gossip.ParsePublished(w.space, data)
 	if err == nil {
 		p.entries = entries
+		for i := range entries {
+			w.good.add(entries[i].Key, &entries[i].Entry.Header, entries[i].Entry.Sig)
+		}
 	}
 	return p
 }
@@ -279,7 +287,7 @@ func (p *publication) reached(h *host) bool {
 // along its mesh.
 func (w *World) spread(h *host, p *publication, from *host) {
 	for _, e := range h.sessions {
-		if to := e.other().host; from == nil || e.mesh && to != from {
+		if from == nil || e.mesh && e.peer != from {
 			w.hop(p, e)
 		}
 	}
@@ -287,7 +295,7 @@ func (w *World) spread(h *host, p *publication, from *host) {
 
 // hop passes a publication on along one session.
 func (w *World) hop(p *publication, e *end) {
-	from, to := e.host, e.other().host
+	from, to := e.host, e.peer
 	w.bytes += uint64(len(p.data))
 	w.copies++
 	w.copyBytes += uint64(len(p.data))

@@ -11,7 +11,8 @@
 // and breaks. Publications spread hop by hop along sessions, may be lost,
 // doubled, delayed, replayed or corrupted on each. Disks lose what was not
 // synced, all of it or from some point on. Clocks are skewed, drift, jump and
-// freeze. Signatures are verified once for each message, not by each host.
+// freeze. A signature is verified once for the world, not by each host: the outcome
+// depends on its bytes alone.
 //
 // The same Options give the same trace, byte for byte; Report.TraceHash is its
 // hash.
@@ -62,6 +63,7 @@ type World struct {
 	healed   bool
 	forked   bool // some lane was made to fork
 
+	good     signatures
 	names    map[clock.EntryID]clock.Hash // of all entries that were seen
 	fired    map[Fault]int
 	alarms   map[string]int
@@ -128,7 +130,7 @@ func (w *World) wire() {
 }
 
 func (w *World) at(t time.Duration, k eventKind, host int, do func()) {
-	w.queue.push(event{at: max(t, w.now), kind: k, host: host, do: do})
+	w.queue.push(event{at: max(t, w.now), kind: k, host: int32(host), do: do})
 }
 
 func (w *World) after(d time.Duration, k eventKind, host int, do func()) {
@@ -146,7 +148,8 @@ func (w *World) fail(invariant, format string, args ...any) {
 // tick lets the host's driver run its timer for as long as its process lives.
 func (w *World) tick(h *host, wait time.Duration) {
 	gen := h.gen
-	w.after(wait, evTick, h.at, func() {
+	var tick func() // one for all ticks of the process
+	tick = func() {
 		if h.gen != gen || !h.up() {
 			return
 		}
@@ -154,9 +157,10 @@ func (w *World) tick(h *host, wait time.Duration) {
 			h.did(h.r.Tick(h.millis()))
 		}
 		if h.gen == gen && h.up() {
-			w.tick(h, tickEvery)
+			w.after(tickEvery, evTick, h.at, tick)
 		}
-	})
+	}
+	w.after(wait, evTick, h.at, tick)
 }
 
 // healAt is when the faults end.
@@ -197,14 +201,17 @@ func (w *World) step() {
 	case evFrame, evGossip: // noted with their bytes
 		w.trace.n++
 	default:
-		w.happen(e.kind, e.host)
+		w.happen(e.kind, int(e.host))
 	}
 	e.do()
 }
 
 // runUntil runs events up to a moment of virtual time.
 func (w *World) runUntil(t time.Duration) {
-	for w.failure == nil && w.queue.Len() > 0 && w.queue.events[0].at <= t {
+	for w.failure == nil && w.queue.Len() > 0 {
+		if e, _ := w.queue.next(); e.at > t {
+			break
+		}
 		w.step()
 	}
 	if w.failure == nil {
