@@ -100,6 +100,8 @@ type Log struct {
 	runs       []byte
 	firstOfRun uint64 // the ordinal of the first entry in runs or open
 	open       openRun
+
+	scratch []byte // a row on its way into a batch, which copies it
 }
 
 // openRun is the run that the next entry may extend.
@@ -300,9 +302,9 @@ func (l *Log) Append(b storage.Batch, e *delta.Entry) error {
 		}
 	}
 	l.tips[e.Lane] = head
-	rec := appendRecord(nil, e, l.ordinal)
-	l.bytes += uint64(len(rec))
-	b.Set(l.entryKey(kindEntry, s.number, e.Seq), rec)
+	l.scratch = appendRecord(l.scratch[:0], e, l.ordinal)
+	l.bytes += uint64(len(l.scratch))
+	b.Set(l.entryKey(kindEntry, s.number, e.Seq), l.scratch)
 	return nil
 }
 
@@ -343,7 +345,8 @@ func (l *Log) Flush(b storage.Batch, now int64) {
 	l.tipsDirty = false
 	for _, id := range slices.SortedFunc(maps.Keys(l.dirty), clock.LaneID.Compare) {
 		s := l.lanes[id]
-		b.Set(l.laneKey(kindLane, s.number), l.appendLane(nil, id, s))
+		l.scratch = l.appendLane(l.scratch[:0], id, s)
+		b.Set(l.laneKey(kindLane, s.number), l.scratch)
 		if s.horizon > 0 {
 			b.Set(l.laneKey(kindFloor, s.number), appendFloor(nil, s))
 		}
@@ -351,7 +354,8 @@ func (l *Log) Flush(b storage.Batch, now int64) {
 		s.fresh = s.fresh[:0]
 	}
 	clear(l.dirty)
-	b.Set(l.key(kindTips), l.appendTips(nil))
+	l.scratch = l.appendTips(l.scratch[:0])
+	b.Set(l.key(kindTips), l.scratch)
 }
 
 // DB returns the store that the log lies in.

@@ -98,9 +98,9 @@ func (h *host) check() error {
 		}
 	}
 	if h.last != nil {
-		for _, l := range h.last.Lanes() {
-			if _, closed := log.ClosedAt(l); !closed && v.Seq(l) < h.last.Seq(l) {
-				return Broken("the vector never goes back", "the vector went back in lane %v from %d to %d", l, h.last.Seq(l), v.Seq(l))
+		for _, lh := range h.last.Changes(v) {
+			if _, closed := log.ClosedAt(lh.Lane); !closed && v.Seq(lh.Lane) < lh.Head.Seq {
+				return Broken("the vector never goes back", "the vector went back in lane %v from %d to %d", lh.Lane, lh.Head.Seq, v.Seq(lh.Lane))
 			}
 		}
 	}

@@ -10,7 +10,10 @@ import (
 // for as long as it is held. Priorities come from the key, so one set of keys
 // has one shape, whatever the order in which they came.
 type node struct {
-	kv          []byte // the key and, behind it, the value
+	kv []byte // the key and, behind it, the value
+	// start is the key's first bytes as a number that compares as they do, so
+	// that a search seldom looks at keys: it would wait for each.
+	start       uint64
 	priority    uint64
 	left, right *node
 	epoch       uint64 // of the batch that made the node
@@ -19,6 +22,28 @@ type node struct {
 
 func (n *node) key() []byte   { return n.kv[:n.keyLen:n.keyLen] }
 func (n *node) value() []byte { return n.kv[n.keyLen:] }
+
+// startOf returns the first eight bytes of a key as a number, zeros behind a
+// shorter one.
+func startOf(key []byte) uint64 {
+	if len(key) >= 8 {
+		return binary.BigEndian.Uint64(key)
+	}
+	var b [8]byte
+	copy(b[:], key)
+	return binary.BigEndian.Uint64(b[:])
+}
+
+// compare compares a key, whose start is given, with the node's.
+func (n *node) compare(key []byte, start uint64) int {
+	switch {
+	case start < n.start:
+		return -1
+	case start > n.start:
+		return 1
+	}
+	return bytes.Compare(key, n.key())
+}
 
 // priorityOf mixes eight bytes of the key at a time, and the last ones with
 // their number.
@@ -38,8 +63,9 @@ func priorityOf(key []byte) uint64 {
 }
 
 func (n *node) get(key []byte) *node {
+	start := startOf(key)
 	for n != nil {
-		c := bytes.Compare(key, n.key())
+		c := n.compare(key, start)
 		if c == 0 {
 			return n
 		}
@@ -63,7 +89,7 @@ type edit struct {
 // with is n with other children.
 func (e *edit) with(n, left, right *node) *node {
 	if n.epoch != e.epoch {
-		n = &node{kv: n.kv, priority: n.priority, epoch: e.epoch, keyLen: n.keyLen}
+		n = &node{kv: n.kv, start: n.start, priority: n.priority, epoch: e.epoch, keyLen: n.keyLen}
 	}
 	n.left, n.right = left, right
 	return n
@@ -74,7 +100,7 @@ func (e *edit) split(n *node, key []byte) (below, rest *node) {
 	if n == nil {
 		return nil, nil
 	}
-	if bytes.Compare(n.key(), key) < 0 {
+	if n.compare(key, startOf(key)) > 0 {
 		l, r := e.split(n.right, key)
 		return e.with(n, n.left, l), r
 	}
@@ -99,14 +125,15 @@ func (e *edit) join(a, b *node) *node {
 // set is n with a key bound to a value. It keeps the slice that holds both.
 func (e *edit) set(n *node, kv []byte, keyLen int) *node {
 	e.bytes += uint64(len(kv))
-	return e.put(n, &node{kv: kv, priority: priorityOf(kv[:keyLen]), epoch: e.epoch, keyLen: uint32(keyLen)})
+	key := kv[:keyLen]
+	return e.put(n, &node{kv: kv, start: startOf(key), priority: priorityOf(key), epoch: e.epoch, keyLen: uint32(keyLen)})
 }
 
 func (e *edit) put(n, m *node) *node {
 	if n == nil {
 		return m
 	}
-	c := bytes.Compare(m.key(), n.key())
+	c := n.compare(m.key(), m.start)
 	switch {
 	case c == 0:
 		e.bytes -= uint64(len(n.kv))
@@ -128,7 +155,7 @@ func (e *edit) delete(n *node, key []byte) *node {
 	if n == nil {
 		return nil
 	}
-	c := bytes.Compare(key, n.key())
+	c := n.compare(key, startOf(key))
 	switch {
 	case c == 0:
 		e.bytes -= uint64(len(n.kv))
@@ -140,7 +167,8 @@ func (e *edit) delete(n *node, key []byte) *node {
 	}
 }
 
-// deleteRange is n without the keys of [lo, hi).
+// deleteRange is n without the keys of [lo, hi). It looks at what goes, to count
+// it: less than it cost to write.
 func (e *edit) deleteRange(n *node, lo, hi []byte) *node {
 	if bytes.Compare(lo, hi) >= 0 {
 		return n
@@ -186,5 +214,5 @@ func (n *node) descend(lo, hi []byte, f func(*node) bool) bool {
 
 // within says whether n's key is at or above lo, and whether it is below hi.
 func (n *node) within(lo, hi []byte) (low, high bool) {
-	return bytes.Compare(n.key(), lo) >= 0, hi == nil || bytes.Compare(n.key(), hi) < 0
+	return n.compare(lo, startOf(lo)) <= 0, hi == nil || n.compare(hi, startOf(hi)) > 0
 }
