@@ -85,7 +85,7 @@ func (w *World) newHost(name, identity string, d *storage.Memory) *host {
 		disk: &disk{Memory: d}, acked: make(map[clock.LaneID]uint64),
 		rnd: rand.NewChaCha8(sha256.Sum256(fmt.Appendf(nil, "random %d %s", w.opts.Seed, name))),
 	}
-	h.net = fork(w.opts.Seed, mark([]byte("waits of "+name)))
+	h.net = fork(w.opts.Seed, seedOf("waits of "+name))
 	w.hosts = append(w.hosts, h)
 	return h
 }

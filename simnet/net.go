@@ -1,6 +1,7 @@
 package simnet
 
 import (
+	"encoding/binary"
 	"hash/fnv"
 	"slices"
 	"time"
@@ -102,7 +103,7 @@ func (h *host) span(lo, hi time.Duration) time.Duration {
 }
 
 func (w *World) latency(a, b *host) time.Duration {
-	r := fork(w.opts.Seed, mark([]byte(a.name+" to "+b.name)))
+	r := fork(w.opts.Seed, seedOf(a.name+" to "+b.name))
 	return leastLatency + time.Duration(r.Int64N(int64(mostLatency-leastLatency)))
 }
 
@@ -235,10 +236,25 @@ func (w *World) read(to *end) {
 	}
 }
 
-// mark returns a number for a message's bytes.
+// mark returns a number for a message's bytes, which tells it from others in a
+// trace.
 func mark(b []byte) uint64 {
+	const prime = 0x9e3779b97f4a7c15
+	h := uint64(len(b)) * prime
+	for ; len(b) >= 8; b = b[8:] {
+		h = (h ^ binary.LittleEndian.Uint64(b)) * prime
+		h ^= h >> 32
+	}
+	for _, c := range b {
+		h = (h ^ uint64(c)) * prime
+	}
+	return h ^ h>>29
+}
+
+// seedOf makes a seed of a name.
+func seedOf(name string) uint64 {
 	f := fnv.New64a()
-	f.Write(b)
+	f.Write([]byte(name))
 	return f.Sum64()
 }
 
