@@ -24,6 +24,7 @@ func sameSeeds() uint64 {
 const hashesVariable = "SIMNET_HASHES"
 
 func TestMain(m *testing.M) {
+	TuneMemory()
 	if os.Getenv(hashesVariable) == "" {
 		os.Exit(m.Run())
 	}

@@ -1,0 +1,35 @@
+package simnet
+
+import (
+	"os"
+	"runtime/debug"
+)
+
+const (
+	// gcPercent lets a world's garbage grow to twice what lives: most of it dies
+	// young, and what lives in a large world costs much to look through.
+	gcPercent = 200
+
+	// memoryLimit is where garbage is collected however little there is, so that
+	// what the largest worlds take stays below 4 GiB.
+	memoryLimit = 3 << 30
+)
+
+// TuneMemory sets the process's garbage collector to what suits worlds, unless
+// the environment says otherwise, and returns what undoes it. It is for programs
+// that run worlds and little else; Run does not call it.
+func TuneMemory() (restore func()) {
+	percent, limit := -1, int64(-1)
+	if os.Getenv("GOGC") == "" {
+		percent = debug.SetGCPercent(gcPercent)
+	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		limit = debug.SetMemoryLimit(memoryLimit)
+	}
+	return func() {
+		if os.Getenv("GOGC") == "" {
+			debug.SetGCPercent(percent)
+		}
+		debug.SetMemoryLimit(limit) // a negative one changes nothing
+	}
+}
