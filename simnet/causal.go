@@ -67,8 +67,13 @@ func (h *host) checkFrom(closed uint64) error {
 				return Broken("causal delivery", "%v was applied before %v", e.ID(), id)
 			}
 		}
-		if was, ok := h.w.names[e.ID()]; ok && was != e.Hash && !h.w.forked {
+		if was, ok := h.w.names[e.ID()]; ok && was != e.Hash && !h.w.forks[e.Lane] {
 			return Broken("a name is for one entry", "two entries are %v", e.ID())
+		}
+		if h.w.forks[e.Lane] {
+			if err := h.w.branches.see(h, &r); err != nil {
+				return Broken("the log can be read", "%v: %v", r.ID(), err)
+			}
 		}
 		h.w.names[e.ID()] = e.Hash
 		d.heads.Set(e.Lane, clock.Head{Seq: e.Seq, Hash: e.Hash})

@@ -104,8 +104,10 @@ func (h *host) check() error {
 			}
 		}
 	}
-	if len(log.ClosedLanes()) > 0 && !h.w.forked {
-		return Broken("no fork of its own", "a lane is closed, and nobody forked one")
+	for _, l := range log.ClosedLanes() {
+		if !h.w.forks[l] {
+			return Broken("no fork of its own", "lane %v is closed, and nobody forked it", l)
+		}
 	}
 	h.last = v.Clone()
 	return nil
@@ -157,6 +159,3 @@ func (w *World) checkEnd() {
 		}
 	}
 }
-
-// Forked reports whether some lane was made to fork.
-func (w *World) Forked() bool { return w.forked }

@@ -49,10 +49,13 @@ type host struct {
 	acts    int
 	acked   map[clock.LaneID]uint64 // newest acknowledged seq of each own lane
 	applied delivery                // what was checked of the log
-	last    *clock.Vector           // at the last check, nil after a start
-	old     *storage.Memory         // an old copy of the disk
-	oldTo   map[clock.LaneID]uint64 // acked at that copy
-	down    bool                    // by a fault, to be brought back
+	// branches are the entries of forked lanes that this process was seen to
+	// hold, some of which a closing may have taken out since.
+	branches map[clock.Hash]bool
+	last     *clock.Vector           // at the last check, nil after a start
+	old      *storage.Memory         // an old copy of the disk
+	oldTo    map[clock.LaneID]uint64 // acked at that copy
+	down     bool                    // by a fault, to be brought back
 
 	hostile Fault // what the host does to its peers; empty for an honest one
 	flooded int   // how many messages it repeated
@@ -109,7 +112,7 @@ func (h *host) start(resume *node.Resume) {
 	r.Machine().SetAddrs([]string{"/sim/" + h.name})
 	h.r, h.last, h.out, h.syncing, h.down = r, nil, nil, false, false
 	h.tending = false
-	h.applied = delivery{} // it may be another disk
+	h.applied, h.branches = delivery{}, nil // it may be another disk
 	w.tick(h, time.Duration(h.net.Int64N(int64(tickEvery))))
 	for _, to := range h.dials {
 		w.dial(h, to, h.span(0, 50*time.Millisecond))
@@ -363,7 +366,7 @@ func (w *World) clone(h *host, a Act) bool {
 	if a.Fault == Clone {
 		resume = nil
 	} else {
-		w.forked = true
+		w.forks[resume.Key.ID(w.space)] = true
 	}
 	c.start(resume)
 	w.startWork(c)

@@ -1,9 +1,6 @@
 package simnet
 
-import (
-	"os"
-	"runtime/debug"
-)
+import "runtime/debug"
 
 const (
 	// gcPercent lets a world's garbage grow to twice what lives: most of it dies
@@ -15,21 +12,13 @@ const (
 	memoryLimit = 3 << 30
 )
 
-// TuneMemory sets the process's garbage collector to what suits worlds, unless
-// the environment says otherwise, and returns what undoes it. It is for programs
-// that run worlds and little else; Run does not call it.
+// TuneMemory sets the process's garbage collector to what suits worlds, and
+// returns what undoes it. It is for programs that run worlds and little else;
+// Run does not call it.
 func TuneMemory() (restore func()) {
-	percent, limit := -1, int64(-1)
-	if os.Getenv("GOGC") == "" {
-		percent = debug.SetGCPercent(gcPercent)
-	}
-	if os.Getenv("GOMEMLIMIT") == "" {
-		limit = debug.SetMemoryLimit(memoryLimit)
-	}
+	percent, limit := debug.SetGCPercent(gcPercent), debug.SetMemoryLimit(memoryLimit)
 	return func() {
-		if os.Getenv("GOGC") == "" {
-			debug.SetGCPercent(percent)
-		}
-		debug.SetMemoryLimit(limit) // a negative one changes nothing
+		debug.SetGCPercent(percent)
+		debug.SetMemoryLimit(limit)
 	}
 }

@@ -61,7 +61,8 @@ type World struct {
 	sessions gossip.SessionID
 	cuts     []*cut
 	healed   bool
-	forked   bool // some lane was made to fork
+	forks    map[clock.LaneID]bool // the lanes that were made to fork
+	branches branches
 
 	good     signatures
 	names    map[clock.EntryID]clock.Hash // of all entries that were seen
@@ -83,7 +84,7 @@ func New(o Options) (*World, error) {
 	}
 	w := &World{
 		opts: o, space: sha256.Sum256(fmt.Appendf(nil, "simulated space %d", o.Seed)),
-		trace: newTracer(o.Trace), fired: make(map[Fault]int), names: make(map[clock.EntryID]clock.Hash), alarms: make(map[string]int),
+		trace: newTracer(o.Trace), fired: make(map[Fault]int), names: make(map[clock.EntryID]clock.Hash), forks: make(map[clock.LaneID]bool), alarms: make(map[string]int),
 		chaos: fork(o.Seed, 1), net: fork(o.Seed, 2), luck: fork(o.Seed, 4),
 	}
 	w.rates = DrawRates(fork(o.Seed, 3), o.Faults)

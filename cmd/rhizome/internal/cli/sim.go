@@ -157,7 +157,9 @@ func (a *app) sim(cmd *cobra.Command, f simFlags) error {
 	if err != nil {
 		return err
 	}
-	defer simnet.TuneMemory()()
+	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
+		defer simnet.TuneMemory()()
+	}
 	for {
 		broken, err := a.simOnce(cmd.Context(), f, o)
 		if err != nil || broken != nil || !f.untilFailure {
