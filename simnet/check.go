@@ -3,6 +3,7 @@ package simnet
 import (
 	"fmt"
 	"maps"
+	"time"
 
 	"github.com/rhizome-p2p/rhizome/node"
 )
@@ -23,6 +24,9 @@ func (h Host) Name() string { return h.h.name }
 
 // Replica returns the replica that runs on the host, nil while none does.
 func (h Host) Replica() *node.Replica { return h.h.r }
+
+// Now returns the virtual time.
+func (w *World) Now() time.Duration { return w.now }
 
 // Hosts returns the world's honest hosts; copies that faults made come last.
 func (w *World) Hosts() []Host {

@@ -41,6 +41,10 @@ const (
 	Pause      Fault = "pause"      // a process does nothing for seconds
 	Equivocate Fault = "equivocate" // a copy goes on with the same lane: a fork
 
+	EffectCrash Fault = "effect-crash" // a process is killed between two effects of a step
+	Join        Fault = "join"         // a new host joins
+	Leave       Fault = "leave"        // a host leaves, and comes back when the faults end
+
 	Lie          Fault = "lie"           // a hostile host changes bits of what it says
 	Flood        Fault = "flood"         // one says all ten times
 	Withhold     Fault = "withhold"      // one tells what it has and sends none of it
@@ -54,6 +58,7 @@ const (
 var AllFaults = []Fault{
 	Loss, Duplicate, Reorder, Replay, Corrupt, Truncate, SlowLink, Break, Partition, OneWay, Flap, Away,
 	Crash, TornCrash, CleanStop, StaleDisk, Clone, DiskFull, SlowDisk, Skew, ClockJump, Drift, Freeze, Pause, Equivocate,
+	EffectCrash, Join, Leave,
 	Lie, Flood, Withhold, Eclipse, OtherVersion, DatagramLoss,
 }
 
@@ -62,7 +67,7 @@ var onMessages = []Fault{Loss, Duplicate, Reorder, Replay, Corrupt, Truncate, Da
 
 // once are the faults that last to the end of a run, and so happen at most a few
 // times in one.
-var once = []Fault{Clone, Equivocate, StaleDisk, Lie, Flood, Withhold, Eclipse, OtherVersion}
+var once = []Fault{Clone, Equivocate, StaleDisk, Join, Leave, Lie, Flood, Withhold, Eclipse, OtherVersion}
 
 // Rates says how often each fault happens. A fault that is missing never does.
 type Rates map[Fault]float64
@@ -204,7 +209,7 @@ func (w *World) perform(h *host, a Act) {
 	if !w.befall(h, a) {
 		return
 	}
-	if a.Fault != DiskFull { // counted when a write fails
+	if a.Fault != DiskFull && a.Fault != EffectCrash { // counted when a write fails, or the process dies
 		w.fired[a.Fault]++
 	}
 	w.happen(evFault, h.at)
@@ -257,8 +262,13 @@ func (w *World) drawAct(f Fault, h *host) (Act, bool) {
 	case TornCrash:
 		a.By = w.chaos.Int64N(int64(len(h.out)) + 1)
 		a.For = w.downtime()
+	case EffectCrash:
+		a.By = 1 + w.chaos.Int64N(mostEffects)
+		a.For = w.downtime()
 	case Crash, CleanStop, DiskFull, StaleDisk:
 		a.For = w.downtime()
+	case Join:
+		a.To = fmt.Sprintf("n%d", len(w.hosts))
 	case Clone, Equivocate:
 		a.To = fmt.Sprintf("%s'%d", h.name, len(w.hosts))
 	case Lie, Flood, Withhold, Eclipse, OtherVersion:
@@ -308,8 +318,12 @@ func (w *World) befall(h *host, a Act) bool {
 		h.drift = float64(a.By) / 1e6
 	case Freeze:
 		h.frozenAt, h.frozenUntil = h.wall(), w.now+a.For
-	case Crash, TornCrash, CleanStop, DiskFull, StaleDisk, Away:
+	case Crash, TornCrash, CleanStop, DiskFull, EffectCrash, StaleDisk, Away:
 		return w.takeDown(h, a)
+	case Join:
+		return w.join(h, a)
+	case Leave:
+		return w.leave(h)
 	case Clone, Equivocate:
 		return w.clone(h, a)
 	case Lie, Flood, Withhold, Eclipse, OtherVersion:

@@ -60,8 +60,15 @@ type host struct {
 	hostile Fault // what the host does to its peers; empty for an honest one
 	flooded int   // how many messages it repeated
 
+	repair repair
+
 	// fullFor is how long the process stays away once its full disk ended it.
 	fullFor time.Duration
+
+	// fuse counts the boundaries until the process is killed, 0 for never, and
+	// fuseFor is how long it then stays away.
+	fuse    int64
+	fuseFor time.Duration
 }
 
 func (h *host) up() bool { return h.r != nil }
@@ -112,6 +119,7 @@ func (h *host) start(resume *node.Resume) {
 	r.Machine().SetAddrs([]string{"/sim/" + h.name})
 	h.r, h.last, h.out, h.syncing, h.down = r, nil, nil, false, false
 	h.tending = false
+	h.fuse = 0
 	h.applied, h.branches = delivery{}, nil // it may be another disk
 	w.tick(h, time.Duration(h.net.Int64N(int64(tickEvery))))
 	for _, to := range h.dials {
@@ -164,6 +172,9 @@ func (h *host) did(s node.Step, err error) {
 	h.runJobs(&s)
 	if s.Commit == nil && len(h.out) == 0 && !h.syncing {
 		h.perform(&s) // it rests on nothing that is not durable
+		return
+	}
+	if !h.boundary() {
 		return
 	}
 	h.out = append(h.out, s)
@@ -231,7 +242,10 @@ func (h *host) sync() {
 
 // perform lets the effects of a durable step out.
 func (h *host) perform(s *node.Step) {
-	w := h.w
+	w, gen := h.w, h.gen
+	if len(s.Results)+len(s.Publish)+len(s.Effects) > 0 && !h.boundary() {
+		return
+	}
 	for _, res := range s.Results {
 		if res.Err == nil && res.Receipt.Deltas > 0 {
 			d := res.Receipt.Txn
@@ -243,9 +257,12 @@ func (h *host) perform(s *node.Step) {
 		pub := w.newPublication(p)
 		pub.first(h)
 		w.spread(h, pub, nil)
+		if !h.boundary() {
+			return
+		}
 	}
-	for _, e := range s.Effects {
-		if !h.up() {
+	for i, e := range s.Effects {
+		if h.gen != gen || i > 0 && !h.boundary() {
 			return
 		}
 		switch e := e.(type) {
@@ -320,6 +337,9 @@ func (w *World) takeDown(h *host, a Act) bool {
 		return true
 	case DiskFull:
 		h.disk.full, h.fullFor = true, a.For
+		return true
+	case EffectCrash:
+		h.fuse, h.fuseFor = a.By, a.For
 		return true
 	case Away:
 		w.sendAway(h, a.For)

@@ -188,6 +188,7 @@ func (w *World) carry(e *end, message []byte) {
 		return
 	}
 	w.bytes += uint64(len(message))
+	w.count(e, message)
 	_, bad := w.hits(Corrupt, h, to.host)
 	if !bad {
 		_, bad = w.hits(Truncate, h, to.host)

@@ -38,6 +38,9 @@ const (
 	// epoch is the wall time at which every world begins, in milliseconds.
 	epoch = 1_767_225_600_000 // 2026-01-01
 
+	// crashedFor is how long a process stays away that Options.crashAt kills.
+	crashedFor = 300 * time.Millisecond
+
 	// tickEvery is how often a host's driver ticks its replica.
 	tickEvery = 100 * time.Millisecond
 )
@@ -75,6 +78,8 @@ type World struct {
 
 	copies, copyBytes uint64 // of publications, on their way from host to host
 	failure           error
+
+	boundaries uint64 // that processes have passed
 }
 
 // New makes a world and starts its hosts.
@@ -177,7 +182,7 @@ func (w *World) heal() {
 			continue
 		}
 		h.disk.full = false
-		h.slowDisk, h.frozenUntil, h.drift, h.skew = 0, 0, 0, 0 // a pause ends by itself
+		h.fuse, h.slowDisk, h.frozenUntil, h.drift, h.skew = 0, 0, 0, 0, 0 // a pause ends by itself
 		for _, e := range h.sessions {
 			e.link.slowUntil = 0
 		}
