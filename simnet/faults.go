@@ -44,6 +44,8 @@ const (
 	EffectCrash Fault = "effect-crash" // a process is killed between two effects of a step
 	Join        Fault = "join"         // a new host joins
 	Leave       Fault = "leave"        // a host leaves, and comes back when the faults end
+	Clog        Fault = "clog"         // a link holds what it is given, and lets it out at once
+	Partial     Fault = "partial"      // a host and some others cannot reach each other; the rest reach both
 
 	Lie          Fault = "lie"           // a hostile host changes bits of what it says
 	Flood        Fault = "flood"         // one says all ten times
@@ -58,7 +60,7 @@ const (
 var AllFaults = []Fault{
 	Loss, Duplicate, Reorder, Replay, Corrupt, Truncate, SlowLink, Break, Partition, OneWay, Flap, Away,
 	Crash, TornCrash, CleanStop, StaleDisk, Clone, DiskFull, SlowDisk, Skew, ClockJump, Drift, Freeze, Pause, Equivocate,
-	EffectCrash, Join, Leave,
+	EffectCrash, Join, Leave, Clog, Partial,
 	Lie, Flood, Withhold, Eclipse, OtherVersion, DatagramLoss,
 }
 
@@ -226,15 +228,18 @@ func (w *World) span(lo, hi time.Duration) time.Duration {
 func (w *World) drawAct(f Fault, h *host) (Act, bool) {
 	a := Act{At: w.now, Fault: f, Host: h.name}
 	switch f {
-	case Break, SlowLink:
+	case Break, SlowLink, Clog:
 		if len(h.sessions) == 0 {
 			return a, false
 		}
 		a.To = h.sessions[w.chaos.IntN(len(h.sessions))].other().host.name
-		if f == SlowLink {
+		switch f {
+		case SlowLink:
 			a.For = w.span(2*time.Second, 30*time.Second)
+		case Clog:
+			a.For = w.span(time.Second, giveUp)
 		}
-	case Partition:
+	case Partition, Partial:
 		for _, x := range w.hosts {
 			if w.chaos.IntN(2) == 0 {
 				a.Side = append(a.Side, x.name)
@@ -282,18 +287,24 @@ func (w *World) downtime() time.Duration { return w.span(100*time.Millisecond, 2
 
 func (w *World) befall(h *host, a Act) bool {
 	other := w.host(a.To)
+	named := namesOf(a.Side)
 	switch a.Fault {
-	case Break, SlowLink:
+	case Break, SlowLink, Clog:
 		if other == nil || h.linkTo(other) == nil {
 			return false
 		}
-		if l := h.linkTo(other); a.Fault == Break {
+		switch l := h.linkTo(other); a.Fault {
+		case Break:
 			w.sever(l)
-		} else {
+		case SlowLink:
 			l.slowUntil = w.now + a.For
+		case Clog:
+			l.cloggedUntil = w.now + a.For
 		}
 	case Partition:
 		w.partition(a)
+	case Partial:
+		w.addCut(&cut{between: func(a, b *host) bool { return a == h && b != h && named[b.name] }}, a.For)
 	case OneWay:
 		if other == nil || other == h {
 			return false
@@ -337,15 +348,20 @@ func (w *World) befall(h *host, a Act) bool {
 // partition cuts the hosts into two groups for a while. A copy made later is on
 // the side of nobody in particular.
 func (w *World) partition(a Act) {
-	named := make(map[string]bool, len(a.Side))
-	for _, name := range a.Side {
-		named[name] = true
-	}
+	named := namesOf(a.Side)
 	side := make([]bool, len(w.hosts))
 	for i, h := range w.hosts {
 		side[i] = named[h.name]
 	}
 	w.addCut(&cut{between: func(a, b *host) bool { return side[a.at%len(side)] != side[b.at%len(side)] }}, a.For)
+}
+
+func namesOf(hosts []string) map[string]bool {
+	named := make(map[string]bool, len(hosts))
+	for _, name := range hosts {
+		named[name] = true
+	}
+	return named
 }
 
 // flap cuts a host off several times in a row.

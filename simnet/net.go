@@ -12,11 +12,12 @@ import (
 // A link is a session between two hosts: an ordered, reliable stream each way,
 // as TCP is. What would corrupt it ends it, as authenticated encryption does.
 type link struct {
-	ends      [2]*end
-	open      bool
-	latency   time.Duration
-	slowUntil time.Duration
-	backoff   time.Duration // until when it is not taken into a mesh
+	ends         [2]*end
+	open         bool
+	latency      time.Duration
+	slowUntil    time.Duration
+	backoff      time.Duration // until when it is not taken into a mesh
+	cloggedUntil time.Duration
 }
 
 // An end is one side of a link.
@@ -209,6 +210,9 @@ func (w *World) carry(e *end, message []byte) {
 			return
 		}
 		at = until + l.latency
+	}
+	if l.cloggedUntil > w.now {
+		at = max(at, l.cloggedUntil)
 	}
 	at = max(at, to.arrives)
 	to.arrives = at

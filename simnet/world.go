@@ -184,7 +184,7 @@ func (w *World) heal() {
 		h.disk.full = false
 		h.fuse, h.slowDisk, h.frozenUntil, h.drift, h.skew = 0, 0, 0, 0, 0 // a pause ends by itself
 		for _, e := range h.sessions {
-			e.link.slowUntil = 0
+			e.link.slowUntil, e.link.cloggedUntil = 0, 0
 		}
 		if !h.up() {
 			h.start(nil)
