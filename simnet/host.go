@@ -110,7 +110,7 @@ func (h *host) start(resume *node.Resume) {
 		DB: h.disk, Prefix: []byte{1}, Space: w.space, Key: h.key, Random: h.rnd,
 		Spread: fork(h.rnd.Uint64(), 1), Resume: resume, Node: h.node, Instance: instance,
 		Retention: compaction.Policy{Mode: compaction.Archive},
-		Verify: w.good.verify,
+		Verify:    w.good.verify,
 	})
 	if err != nil {
 		w.fail("opens again", "%s does not open again: %v", h.name, err)

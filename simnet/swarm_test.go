@@ -39,7 +39,7 @@ func TestSwarm(t *testing.T) {
 	case n == 0 && testing.Short():
 		n = 60
 	case n == 0:
-		n = 300
+		n = 200
 	}
 	reports := make([]Report, n)
 	errs := make([]error, n)
