@@ -8,9 +8,8 @@ import (
 
 // A repair counts what a host says on its sessions from the healing on.
 type repair struct {
-	rounds   int    // how often it asked a peer for entries
-	bytes    uint64 // of all messages
-	sessions int    // that it opened or had
+	rounds int    // how often it asked a peer for entries
+	bytes  uint64 // of all messages
 }
 
 const (
