@@ -382,6 +382,9 @@ func (w *World) clone(h *host, a Act) bool {
 	}
 	c := w.newHost(a.To, h.node, h.disk.Copy())
 	c.dials = slices.Clone(h.dials)
+	if len(c.dials) == 0 { // the original is alone
+		c.dials = []int{h.at}
+	}
 	c.work = fork(w.opts.Seed, uint64(1000+c.at))
 	if a.Fault == Clone {
 		resume = nil
