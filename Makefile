@@ -14,7 +14,7 @@ MIN_COVER := 90
 FUZZTIME ?= 20s
 BENCH ?= .
 
-.PHONY: build build32 test race vet lint tools fmt fuzz sim sim-long planted schedules bench cover tidy generate check tour fleet
+.PHONY: build build32 test race vet lint tools fmt fuzz sim sim-long same planted schedules bench cover tidy generate check tour fleet
 
 build:
 	$(GO) build ./...
@@ -62,7 +62,20 @@ SEEDS ?= 2000
 FIRST ?= 1
 
 sim:
-	$(GO) test ./simnet -count=1 -timeout 0 -v -run '^TestSwarm$$' -first $(FIRST) -seeds $(SEEDS)
+	$(GO) test ./simnet -count=1 -timeout 0 -v -run '^Test(Swarm|CrashEverywhere)$$' -first $(FIRST) -seeds $(SEEDS)
+
+# One seed, one trace: in two processes, and in one that the race detector slows
+# down. SAME seeds are run by the first two, RACED by the third.
+SAME ?= 200
+RACED ?= 25
+
+same:
+	@hashes() { n=$$1; shift; SIMNET_HASHES=$$n $(GO) test "$$@" ./simnet -count=1 -v | grep '^[0-9]'; }; \
+	one=$$(hashes $(SAME)) && two=$$(hashes $(SAME)) && raced=$$(hashes $(RACED) -race) || exit 1; \
+	[ $$(echo "$$one" | wc -l) = $(SAME) ] || { echo "same: not $(SAME) seeds ran" >&2; exit 1; }; \
+	[ "$$one" = "$$two" ] || { echo "same: two processes, two traces" >&2; exit 1; }; \
+	[ "$$(echo "$$one" | head -n $(RACED))" = "$$raced" ] || { echo "same: another trace under -race" >&2; exit 1; }; \
+	echo "$(SAME) seeds have one trace each in two processes, $(RACED) of them under -race too"
 
 # Seeds that nobody has run, for a night.
 sim-long:

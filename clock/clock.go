@@ -11,6 +11,7 @@ package clock
 import (
 	"bytes"
 	"cmp"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"math"
@@ -26,6 +27,15 @@ func (l LaneID) String() string { return hex.EncodeToString(l[:]) }
 
 // Compare orders lane ids bytewise.
 func (l LaneID) Compare(o LaneID) int { return bytes.Compare(l[:], o[:]) }
+
+// less is Compare for the loops that look lanes up.
+func (l *LaneID) less(o *LaneID) bool {
+	a, b := binary.BigEndian.Uint64(l[:8]), binary.BigEndian.Uint64(o[:8])
+	if a == b {
+		a, b = binary.BigEndian.Uint64(l[8:]), binary.BigEndian.Uint64(o[8:])
+	}
+	return a < b
+}
 
 // MarshalText returns what String returns.
 func (l LaneID) MarshalText() ([]byte, error) { return []byte(l.String()), nil }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // ErrMalformed reports bytes that AppendHeads did not write.
@@ -17,6 +18,7 @@ var ErrMalformed = errors.New("malformed vector")
 // A lane with seq 0 is one that goes; its hash is written as zeros. Uvarints
 // are those of encoding/binary in their shortest form.
 func AppendHeads(b []byte, heads []LaneHead) []byte {
+	b = slices.Grow(b, 4+len(heads)*(16+3+32))
 	b = binary.AppendUvarint(b, uint64(len(heads)))
 	for i := range heads {
 		b = append(b, heads[i].Lane[:]...)

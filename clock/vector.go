@@ -3,7 +3,6 @@ package clock
 import (
 	"encoding/binary"
 	"fmt"
-	"maps"
 	"math"
 	"math/bits"
 	"slices"
@@ -20,29 +19,88 @@ type Head struct {
 
 // A Vector says for each lane the head up to which every entry is held. Its
 // zero value is empty and ready to use. A Vector has one owner; Clone copies.
+//
+// Its heads lie in lane order in blocks that copies share until one of them
+// writes. So a copy costs next to nothing, and to compare two that came from
+// one costs as much as they differ: a node holds two for each peer, which are
+// mostly its own.
 type Vector struct {
-	heads map[LaneID]Head
+	// parts are the blocks in lane order, none of them empty.
+	parts []part
+	n     int
 
-	// root is the sum over the members of heads.
+	// root is the sum over the members of all heads.
 	root digest.Sum
 }
 
+// A part is a block and its first lane.
+type part struct {
+	first LaneID
+	*block
+}
+
+// maxBlock is how many heads a block holds before it is split: enough that few
+// blocks are compared, few enough that a write copies little.
+const maxBlock = 32
+
+// A block is some heads in lane order. Where it is shared it never changes, and
+// what is shared once stays so.
+type block struct {
+	shared bool
+	heads  []LaneHead
+}
+
+// place returns the part that holds a lane, or would, and its index there.
+func (v *Vector) place(l LaneID) (i, j int, ok bool) {
+	lo, hi := 0, len(v.parts) // the first part behind the lane
+	for lo < hi {
+		if mid := (lo + hi) / 2; l.less(&v.parts[mid].first) {
+			hi = mid
+		} else {
+			lo = mid + 1
+		}
+	}
+	if lo == 0 {
+		return 0, 0, false
+	}
+	heads := v.parts[lo-1].heads
+	j, hi = 0, len(heads) // the first head not before the lane
+	for j < hi {
+		if mid := (j + hi) / 2; heads[mid].Lane.less(&l) {
+			j = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	return lo - 1, j, j < len(heads) && heads[j].Lane == l
+}
+
 // Len returns the number of lanes.
-func (v *Vector) Len() int { return len(v.heads) }
+func (v *Vector) Len() int { return v.n }
 
 // Head returns the head of a lane; its Seq is 0 where nothing is held.
-func (v *Vector) Head(l LaneID) Head { return v.heads[l] }
+func (v *Vector) Head(l LaneID) Head {
+	if i, j, ok := v.place(l); ok {
+		return v.parts[i].heads[j].Head
+	}
+	return Head{}
+}
 
 // Seq returns the seq up to which the lane is held.
-func (v *Vector) Seq(l LaneID) uint64 { return v.heads[l].Seq }
+func (v *Vector) Seq(l LaneID) uint64 {
+	if i, j, ok := v.place(l); ok {
+		return v.parts[i].heads[j].Head.Seq
+	}
+	return 0
+}
 
 // Covers reports whether the entry is held.
-func (v *Vector) Covers(e EntryID) bool { return e.Seq <= v.heads[e.Lane].Seq }
+func (v *Vector) Covers(e EntryID) bool { return e.Seq <= v.Seq(e.Lane) }
 
 // Advance moves a lane to the entry right after its head. Any other seq is a
 // gap, and reported as false.
 func (v *Vector) Advance(l LaneID, h Head) bool {
-	if h.Seq == 0 || h.Seq-1 != v.heads[l].Seq {
+	if h.Seq == 0 || h.Seq-1 != v.Seq(l) {
 		return false
 	}
 	v.Set(l, h)
@@ -52,18 +110,57 @@ func (v *Vector) Advance(l LaneID, h Head) bool {
 // Set replaces the head of a lane; seq 0 removes the lane. Only the closing of
 // a forked lane, a joined state and decoders move a head other than by Advance.
 func (v *Vector) Set(l LaneID, h Head) {
-	if old, ok := v.heads[l]; ok {
-		v.root = v.root.Minus(member(l, old))
+	i, j, ok := v.place(l)
+	if ok {
+		v.root = v.root.Minus(member(l, v.parts[i].heads[j].Head))
 	}
-	if h.Seq == 0 {
-		delete(v.heads, l)
+	if h.Seq > 0 {
+		v.root = v.root.Plus(member(l, h))
+	}
+	switch {
+	case h.Seq == 0 && !ok:
+	case h.Seq == 0:
+		v.remove(i, j)
+	case ok:
+		v.own(i).heads[j].Head = h
+	default:
+		v.insert(i, j, LaneHead{l, h})
+	}
+}
+
+// own makes a block one that no other vector shares.
+func (v *Vector) own(i int) *block {
+	if b := v.parts[i].block; b.shared {
+		v.parts[i].block = &block{heads: slices.Clone(b.heads)}
+	}
+	return v.parts[i].block
+}
+
+func (v *Vector) insert(i, j int, lh LaneHead) {
+	v.n++
+	if len(v.parts) == 0 {
+		v.parts = []part{{lh.Lane, &block{heads: []LaneHead{lh}}}}
 		return
 	}
-	if v.heads == nil {
-		v.heads = make(map[LaneID]Head)
+	b := v.own(i)
+	b.heads = slices.Insert(b.heads, j, lh)
+	v.parts[i].first = b.heads[0].Lane
+	if len(b.heads) > maxBlock {
+		rest := &block{heads: slices.Clone(b.heads[maxBlock/2:])}
+		b.heads = b.heads[:maxBlock/2]
+		v.parts = slices.Insert(v.parts, i+1, part{rest.heads[0].Lane, rest})
 	}
-	v.heads[l] = h
-	v.root = v.root.Plus(member(l, h))
+}
+
+func (v *Vector) remove(i, j int) {
+	v.n--
+	if len(v.parts[i].heads) == 1 {
+		v.parts = slices.Delete(v.parts, i, i+1)
+		return
+	}
+	b := v.own(i)
+	b.heads = slices.Delete(b.heads, j, j+1)
+	v.parts[i].first = b.heads[0].Lane
 }
 
 func member(l LaneID, h Head) digest.Sum {
@@ -83,20 +180,79 @@ func (v *Vector) Root() digest.Sum { return v.root }
 
 // Lanes returns the lanes in order.
 func (v *Vector) Lanes() []LaneID {
-	return slices.SortedFunc(maps.Keys(v.heads), LaneID.Compare)
+	out := make([]LaneID, 0, v.n)
+	for _, p := range v.parts {
+		for i := range p.heads {
+			out = append(out, p.heads[i].Lane)
+		}
+	}
+	return out
 }
 
 // Clone returns a copy.
 func (v *Vector) Clone() *Vector {
-	return &Vector{heads: maps.Clone(v.heads), root: v.root}
+	for _, p := range v.parts {
+		if !p.shared { // written at most once, before anybody else sees it
+			p.shared = true
+		}
+	}
+	return &Vector{parts: slices.Clone(v.parts), n: v.n, root: v.root}
+}
+
+// differ calls f with each lane whose heads in v and o are not the same, in
+// lane order, until f returns false. A lane that one lacks has seq 0 there.
+// Blocks that both share are passed over.
+func (v *Vector) differ(o *Vector, f func(l LaneID, mine, theirs Head) bool) {
+	var i, j, x, y int // the parts, and how far they are read
+	for i < len(v.parts) || j < len(o.parts) {
+		if x == 0 && y == 0 && i < len(v.parts) && j < len(o.parts) && v.parts[i].block == o.parts[j].block {
+			i, j = i+1, j+1
+			continue
+		}
+		var a, b *LaneHead
+		if i < len(v.parts) {
+			a = &v.parts[i].heads[x]
+		}
+		if j < len(o.parts) {
+			b = &o.parts[j].heads[y]
+		}
+		switch {
+		case b == nil || a != nil && a.Lane.less(&b.Lane):
+			b = nil
+		case a == nil || b.Lane.less(&a.Lane):
+			a = nil
+		}
+		goOn := true
+		switch {
+		case b == nil:
+			goOn = f(a.Lane, a.Head, Head{})
+		case a == nil:
+			goOn = f(b.Lane, Head{}, b.Head)
+		case a.Head != b.Head:
+			goOn = f(a.Lane, a.Head, b.Head)
+		}
+		if !goOn {
+			return
+		}
+		if a != nil {
+			if x++; x == len(v.parts[i].heads) {
+				i, x = i+1, 0
+			}
+		}
+		if b != nil {
+			if y++; y == len(o.parts[j].heads) {
+				j, y = j+1, 0
+			}
+		}
+	}
 }
 
 // Join raises each lane to the higher of the two heads. Of two heads with one
 // seq v keeps its own: unequal ones are a fork, which a vector cannot settle.
 func (v *Vector) Join(o *Vector) {
-	for l, h := range o.heads {
-		if h.Seq > v.heads[l].Seq {
-			v.Set(l, h)
+	for _, lh := range o.Changes(v) {
+		if lh.Head.Seq > v.Seq(lh.Lane) {
+			v.Set(lh.Lane, lh.Head)
 		}
 	}
 }
@@ -135,26 +291,27 @@ func orderOf(after, before bool) Order {
 }
 
 // below reports whether some lane of v is lower than in o.
-func (v *Vector) below(o *Vector) bool {
-	for l, h := range o.heads {
-		if h.Seq > v.heads[l].Seq {
-			return true
-		}
-	}
-	return false
+func (v *Vector) below(o *Vector) (lower bool) {
+	v.differ(o, func(_ LaneID, mine, theirs Head) bool {
+		lower = theirs.Seq > mine.Seq
+		return !lower
+	})
+	return lower
 }
 
 // Missing counts the entries that o covers and v does not. More than a uint64
 // holds, which only a made-up vector claims, counts as the most it holds.
 func (v *Vector) Missing(o *Vector) (n uint64) {
-	for l, h := range o.heads {
-		if mine := v.heads[l].Seq; h.Seq > mine {
+	v.differ(o, func(_ LaneID, mine, theirs Head) bool {
+		if theirs.Seq > mine.Seq {
 			var carry uint64
-			if n, carry = bits.Add64(n, h.Seq-mine, 0); carry > 0 {
-				return math.MaxUint64
+			if n, carry = bits.Add64(n, theirs.Seq-mine.Seq, 0); carry > 0 {
+				n = math.MaxUint64
+				return false
 			}
 		}
-	}
+		return true
+	})
 	return n
 }
 
@@ -166,7 +323,7 @@ func (v *Vector) String() string {
 		if i > 0 {
 			b.WriteByte(' ')
 		}
-		fmt.Fprintf(&b, "%.8s:%d", l, v.heads[l].Seq)
+		fmt.Fprintf(&b, "%.8s:%d", l, v.Seq(l))
 	}
 	b.WriteByte('}')
 	return b.String()
@@ -183,16 +340,9 @@ type LaneHead struct {
 // gives v.
 func (v *Vector) Changes(base *Vector) []LaneHead {
 	var out []LaneHead
-	for l, h := range v.heads {
-		if base.heads[l] != h {
-			out = append(out, LaneHead{l, h})
-		}
-	}
-	for l := range base.heads {
-		if _, ok := v.heads[l]; !ok {
-			out = append(out, LaneHead{Lane: l})
-		}
-	}
-	slices.SortFunc(out, func(a, b LaneHead) int { return a.Lane.Compare(b.Lane) })
+	v.differ(base, func(l LaneID, mine, _ Head) bool {
+		out = append(out, LaneHead{l, mine})
+		return true
+	})
 	return out
 }

@@ -78,6 +78,9 @@ func checkSigner(k LaneKey, h *Header, sig []byte) error {
 	return nil
 }
 
+// A Verifier does what Verify does.
+type Verifier func(k LaneKey, h *Header, sig []byte) error
+
 // A SignedHead is a lane's header with its signature: small, and proof of the
 // head's hash to anybody.
 type SignedHead struct {

@@ -53,7 +53,11 @@ type chunkRun struct{ lane, first, count uint64 }
 
 // appendChunk encodes a chunk without its message head.
 func appendChunk(b []byte, c *Chunk) []byte {
-	var p []byte
+	size := 0
+	for i := range c.Entries {
+		size += len(c.Entries[i].Raw)
+	}
+	p := make([]byte, 0, size+160*len(c.Lanes)+16*len(c.Entries)+16)
 	p = binary.AppendUvarint(p, uint64(len(c.Lanes)))
 	for i := range c.Lanes {
 		l := &c.Lanes[i]
@@ -308,7 +312,7 @@ func (c *Chunk) verify(log *oplog.Log, last []delta.Header) error {
 		if len(l.Sig) == 0 && log.Vouched(last[i].ID(), delta.HashHeader(&last[i])) {
 			continue
 		}
-		if err := delta.Verify(l.Key, &last[i], l.Sig); err != nil {
+		if err := log.Verify(l.Key, &last[i], l.Sig); err != nil {
 			return err
 		}
 	}

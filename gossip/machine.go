@@ -163,6 +163,7 @@ type Machine struct {
 	replica  Replica
 	sessions map[SessionID]*session
 	order    []*session // those of sessions by id
+	dropped  int        // how many of them are being ended
 
 	// addrs are the own listen addresses, told in hello.
 	addrs []string
@@ -300,6 +301,7 @@ func (m *Machine) drop(s *session, reason error, penalize bool) {
 		return
 	}
 	s.dropped = true
+	m.dropped++
 	m.effects = append(m.effects, Drop{s.id, reason, penalize})
 	m.endPull(s)
 	s.serve, s.probe = nil, nil
@@ -369,6 +371,9 @@ func (m *Machine) recall(s *session) {
 }
 
 func (m *Machine) forget(id SessionID) {
+	if s := m.sessions[id]; s != nil && s.dropped {
+		m.dropped--
+	}
 	delete(m.sessions, id)
 	m.order = slices.DeleteFunc(m.order, func(s *session) bool { return s.id == id })
 }
@@ -379,7 +384,7 @@ func isDropped(s *session) bool { return s.dropped }
 
 // ordered returns the sessions that count in the order of their ids.
 func (m *Machine) ordered() []*session {
-	if !slices.ContainsFunc(m.order, isDropped) {
+	if m.dropped == 0 {
 		return m.order
 	}
 	return slices.DeleteFunc(slices.Clone(m.order), isDropped)

@@ -65,9 +65,7 @@ func follow(v, o *clock.Vector) {
 	if v.Root() == o.Root() {
 		return
 	}
-	for _, lh := range o.Changes(v) {
-		v.Set(lh.Lane, lh.Head)
-	}
+	*v = *o.Clone()
 }
 
 // sendHave sends the changes of our vector since what the peer knows; nothing
@@ -80,9 +78,7 @@ func (m *Machine) sendHave(s *session, force bool) {
 	}
 	s.had = true
 	base := s.told.Root()
-	for _, lh := range changes {
-		s.told.Set(lh.Lane, lh.Head)
-	}
+	s.told = *mine.Clone()
 	for first := true; first || len(changes) > 0; first = false {
 		n := min(len(changes), headsPerPage)
 		h := have{Base: base, First: first, Last: n == len(changes), Heads: changes[:n]}
@@ -270,12 +266,12 @@ func (m *Machine) stateIsLess(s *session) bool {
 func (m *Machine) firstMissing(theirs *clock.Vector) (uint64, error) {
 	first := m.log.Ordinal() + 1
 	mine := m.log.Vector()
-	for _, l := range mine.Lanes() {
-		have := theirs.Seq(l)
-		if have >= mine.Seq(l) {
+	for _, lh := range mine.Changes(theirs) {
+		have := theirs.Seq(lh.Lane)
+		if have >= lh.Head.Seq {
 			continue
 		}
-		r, err := m.log.Record(m.log.DB(), clock.EntryID{Lane: l, Seq: have + 1})
+		r, err := m.log.Record(m.log.DB(), clock.EntryID{Lane: lh.Lane, Seq: have + 1})
 		if err != nil {
 			return 0, fmt.Errorf("serve: %w", err)
 		}
@@ -309,9 +305,12 @@ func (m *Machine) serveOn(s *session) error {
 			return nil
 		}
 		m.send(s, appendChunk(head, c))
+		ends := make([]uint64, len(c.Lanes)) // a lane's seqs rise
 		for i := range c.Entries {
-			e := &c.Entries[i]
-			s.serve.sent.Set(c.Lanes[e.Lane].Key.ID(m.log.Space()), clock.Head{Seq: e.Seq})
+			ends[c.Entries[i].Lane] = c.Entries[i].Seq
+		}
+		for i, seq := range ends {
+			s.serve.sent.Set(c.Lanes[i].Key.ID(m.log.Space()), clock.Head{Seq: seq})
 		}
 		s.serve.at = next
 		s.serve.flying++

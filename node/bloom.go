@@ -26,11 +26,14 @@ const (
 	filterBitsPerKey = 12
 	filterProbes     = 6
 	filterFirstRoom  = 1 << 15
+
+	// filterLeastRoom is that of a new repo, which may stay small.
+	filterLeastRoom = 1 << 10
 )
 
 func newFilter(keys uint64) *filter {
 	f := &filter{seed: maphash.MakeSeed()}
-	f.grow(max(filterFirstRoom, int(keys)*2))
+	f.grow(max(filterLeastRoom, int(keys)*2))
 	return f
 }
 
@@ -70,7 +73,7 @@ func (f *filter) add(key []byte) {
 	}
 	last := &f.layers[len(f.layers)-1]
 	if last.room == 0 {
-		f.grow(2 * len(last.blocks) * 512 / filterBitsPerKey)
+		f.grow(max(filterFirstRoom, 2*len(last.blocks)*512/filterBitsPerKey))
 		last = &f.layers[len(f.layers)-1]
 	}
 	last.room--

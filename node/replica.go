@@ -40,8 +40,8 @@ import (
 	"github.com/rhizome-p2p/rhizome/storage"
 )
 
-// A ReplicaConfig says what a replica stands on. All fields but Resume are
-// required.
+// A ReplicaConfig says what a replica stands on. All fields but Verify and
+// Resume are required.
 type ReplicaConfig struct {
 	DB     storage.DB
 	Prefix []byte // of the space's keys
@@ -51,6 +51,9 @@ type ReplicaConfig struct {
 	Random io.Reader
 	// Spread is used to spread periodic messages.
 	Spread *rand.Rand
+	// Verify verifies signatures that sessions bring; nil is delta.Verify. A
+	// simulation shares what it found out among its replicas.
+	Verify delta.Verifier
 	// Resume is the lane to go on with after a proven clean close; nil opens a
 	// new one at the first write.
 	Resume *Resume
@@ -136,6 +139,7 @@ func OpenReplica(cfg ReplicaConfig) (*Replica, error) {
 	if err != nil {
 		return nil, err
 	}
+	log.Verifier = cfg.Verify
 	r := &Replica{
 		cfg: cfg, db: cfg.DB, log: log, pageBytes: pageBytes,
 		author: delta.Author(cfg.Key.Public().(ed25519.PublicKey)),
@@ -244,7 +248,9 @@ func (r *Replica) begin(nowMillis int64) {
 	r.now = nowMillis
 	r.step = Step{}
 	r.proofs = nil
-	r.batch = r.db.NewBatch()
+	if r.batch == nil || r.batch.Bytes() > 0 { // else the last step wrote nothing
+		r.batch = r.db.NewBatch()
+	}
 }
 
 // end makes what the step wrote visible and returns it.

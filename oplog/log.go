@@ -91,12 +91,17 @@ type Log struct {
 
 	Pending Pending
 
+	// Verifier verifies signatures; nil is delta.Verify.
+	Verifier delta.Verifier
+
 	// What Flush has yet to write.
 	dirty      map[clock.LaneID]bool
 	tipsDirty  bool
 	runs       []byte
 	firstOfRun uint64 // the ordinal of the first entry in runs or open
 	open       openRun
+
+	scratch []byte // a row on its way into a batch, which copies it
 }
 
 // openRun is the run that the next entry may extend.
@@ -213,6 +218,14 @@ func (l *Log) Deps(own clock.LaneID) []delta.Dep {
 	return deps
 }
 
+// Verify verifies that a lane's author signed a header.
+func (l *Log) Verify(k delta.LaneKey, h *delta.Header, sig []byte) error {
+	if l.Verifier != nil {
+		return l.Verifier(k, h, sig)
+	}
+	return delta.Verify(k, h, sig)
+}
+
 // AddLane makes a lane known. It is written with the next Flush that concerns
 // the lane.
 func (l *Log) AddLane(key delta.LaneKey) clock.LaneID {
@@ -289,9 +302,9 @@ func (l *Log) Append(b storage.Batch, e *delta.Entry) error {
 		}
 	}
 	l.tips[e.Lane] = head
-	rec := appendRecord(nil, e, l.ordinal)
-	l.bytes += uint64(len(rec))
-	b.Set(l.entryKey(kindEntry, s.number, e.Seq), rec)
+	l.scratch = appendRecord(l.scratch[:0], e, l.ordinal)
+	l.bytes += uint64(len(l.scratch))
+	b.Set(l.entryKey(kindEntry, s.number, e.Seq), l.scratch)
 	return nil
 }
 
@@ -332,7 +345,8 @@ func (l *Log) Flush(b storage.Batch, now int64) {
 	l.tipsDirty = false
 	for _, id := range slices.SortedFunc(maps.Keys(l.dirty), clock.LaneID.Compare) {
 		s := l.lanes[id]
-		b.Set(l.laneKey(kindLane, s.number), l.appendLane(nil, id, s))
+		l.scratch = l.appendLane(l.scratch[:0], id, s)
+		b.Set(l.laneKey(kindLane, s.number), l.scratch)
 		if s.horizon > 0 {
 			b.Set(l.laneKey(kindFloor, s.number), appendFloor(nil, s))
 		}
@@ -340,7 +354,8 @@ func (l *Log) Flush(b storage.Batch, now int64) {
 		s.fresh = s.fresh[:0]
 	}
 	clear(l.dirty)
-	b.Set(l.key(kindTips), l.appendTips(nil))
+	l.scratch = l.appendTips(l.scratch[:0])
+	b.Set(l.key(kindTips), l.scratch)
 }
 
 // DB returns the store that the log lies in.

@@ -25,15 +25,29 @@ func (h *host) checkDelivery() error {
 	if h.at >= deeplyChecked {
 		return nil
 	}
+	return h.checkApplied()
+}
+
+func (h *host) checkApplied() error {
 	log, d := h.r.Log(), &h.applied
-	var closed uint64
+	if closed := d.closings(log); log.Ordinal() != d.seen || closed != d.closed {
+		return h.checkFrom(closed)
+	}
+	return nil
+}
+
+// closings makes a number of the closed lanes.
+func (d *delivery) closings(log *oplog.Log) (closed uint64) {
 	for _, l := range log.ClosedLanes() {
 		at, _ := log.ClosedAt(l)
 		closed = closed*31 + at
 	}
-	if log.Ordinal() == d.seen && closed == d.closed {
-		return nil
-	}
+	return closed
+}
+
+// checkFrom looks at what was applied since the last look.
+func (h *host) checkFrom(closed uint64) error {
+	log, d := h.r.Log(), &h.applied
 	if closed != d.closed { // what stood behind a fork is gone
 		*d = delivery{closed: closed}
 	}
@@ -53,8 +67,13 @@ func (h *host) checkDelivery() error {
 				return Broken("causal delivery", "%v was applied before %v", e.ID(), id)
 			}
 		}
-		if was, ok := h.w.names[e.ID()]; ok && was != e.Hash && !h.w.forked {
+		if was, ok := h.w.names[e.ID()]; ok && was != e.Hash && !h.w.forks[e.Lane] {
 			return Broken("a name is for one entry", "two entries are %v", e.ID())
+		}
+		if h.w.forks[e.Lane] {
+			if err := h.w.branches.see(h, &r); err != nil {
+				return Broken("the log can be read", "%v: %v", r.ID(), err)
+			}
 		}
 		h.w.names[e.ID()] = e.Hash
 		d.heads.Set(e.Lane, clock.Head{Seq: e.Seq, Hash: e.Hash})

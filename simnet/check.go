@@ -3,6 +3,7 @@ package simnet
 import (
 	"fmt"
 	"maps"
+	"time"
 
 	"github.com/rhizome-p2p/rhizome/node"
 )
@@ -23,6 +24,9 @@ func (h Host) Name() string { return h.h.name }
 
 // Replica returns the replica that runs on the host, nil while none does.
 func (h Host) Replica() *node.Replica { return h.h.r }
+
+// Now returns the virtual time.
+func (w *World) Now() time.Duration { return w.now }
 
 // Hosts returns the world's honest hosts; copies that faults made come last.
 func (w *World) Hosts() []Host {
@@ -98,14 +102,16 @@ func (h *host) check() error {
 		}
 	}
 	if h.last != nil {
-		for _, l := range h.last.Lanes() {
-			if _, closed := log.ClosedAt(l); !closed && v.Seq(l) < h.last.Seq(l) {
-				return Broken("the vector never goes back", "the vector went back in lane %v from %d to %d", l, h.last.Seq(l), v.Seq(l))
+		for _, lh := range h.last.Changes(v) {
+			if _, closed := log.ClosedAt(lh.Lane); !closed && v.Seq(lh.Lane) < lh.Head.Seq {
+				return Broken("the vector never goes back", "the vector went back in lane %v from %d to %d", lh.Lane, lh.Head.Seq, v.Seq(lh.Lane))
 			}
 		}
 	}
-	if len(log.ClosedLanes()) > 0 && !h.w.forked {
-		return Broken("no fork of its own", "a lane is closed, and nobody forked one")
+	for _, l := range log.ClosedLanes() {
+		if !h.w.forks[l] {
+			return Broken("no fork of its own", "lane %v is closed, and nobody forked it", l)
+		}
 	}
 	h.last = v.Clone()
 	return nil
@@ -157,6 +163,3 @@ func (w *World) checkEnd() {
 		}
 	}
 }
-
-// Forked reports whether some lane was made to fork.
-func (w *World) Forked() bool { return w.forked }

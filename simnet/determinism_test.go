@@ -24,6 +24,9 @@ func sameSeeds() uint64 {
 const hashesVariable = "SIMNET_HASHES"
 
 func TestMain(m *testing.M) {
+	if os.Getenv("GOGC") == "" {
+		TuneMemory()
+	}
 	if os.Getenv(hashesVariable) == "" {
 		os.Exit(m.Run())
 	}

@@ -41,6 +41,12 @@ const (
 	Pause      Fault = "pause"      // a process does nothing for seconds
 	Equivocate Fault = "equivocate" // a copy goes on with the same lane: a fork
 
+	EffectCrash Fault = "effect-crash" // a process is killed between two effects of a step
+	Join        Fault = "join"         // a new host joins
+	Leave       Fault = "leave"        // a host leaves, and comes back when the faults end
+	Clog        Fault = "clog"         // a link holds what it is given, and lets it out at once
+	Partial     Fault = "partial"      // a host and some others cannot reach each other; the rest reach both
+
 	Lie          Fault = "lie"           // a hostile host changes bits of what it says
 	Flood        Fault = "flood"         // one says all ten times
 	Withhold     Fault = "withhold"      // one tells what it has and sends none of it
@@ -54,6 +60,7 @@ const (
 var AllFaults = []Fault{
 	Loss, Duplicate, Reorder, Replay, Corrupt, Truncate, SlowLink, Break, Partition, OneWay, Flap, Away,
 	Crash, TornCrash, CleanStop, StaleDisk, Clone, DiskFull, SlowDisk, Skew, ClockJump, Drift, Freeze, Pause, Equivocate,
+	EffectCrash, Join, Leave, Clog, Partial,
 	Lie, Flood, Withhold, Eclipse, OtherVersion, DatagramLoss,
 }
 
@@ -62,7 +69,7 @@ var onMessages = []Fault{Loss, Duplicate, Reorder, Replay, Corrupt, Truncate, Da
 
 // once are the faults that last to the end of a run, and so happen at most a few
 // times in one.
-var once = []Fault{Clone, Equivocate, StaleDisk, Lie, Flood, Withhold, Eclipse, OtherVersion}
+var once = []Fault{Clone, Equivocate, StaleDisk, Join, Leave, Lie, Flood, Withhold, Eclipse, OtherVersion}
 
 // Rates says how often each fault happens. A fault that is missing never does.
 type Rates map[Fault]float64
@@ -204,7 +211,7 @@ func (w *World) perform(h *host, a Act) {
 	if !w.befall(h, a) {
 		return
 	}
-	if a.Fault != DiskFull { // counted when a write fails
+	if a.Fault != DiskFull && a.Fault != EffectCrash { // counted when a write fails, or the process dies
 		w.fired[a.Fault]++
 	}
 	w.happen(evFault, h.at)
@@ -221,15 +228,18 @@ func (w *World) span(lo, hi time.Duration) time.Duration {
 func (w *World) drawAct(f Fault, h *host) (Act, bool) {
 	a := Act{At: w.now, Fault: f, Host: h.name}
 	switch f {
-	case Break, SlowLink:
+	case Break, SlowLink, Clog:
 		if len(h.sessions) == 0 {
 			return a, false
 		}
 		a.To = h.sessions[w.chaos.IntN(len(h.sessions))].other().host.name
-		if f == SlowLink {
+		switch f {
+		case SlowLink:
 			a.For = w.span(2*time.Second, 30*time.Second)
+		case Clog:
+			a.For = w.span(time.Second, giveUp)
 		}
-	case Partition:
+	case Partition, Partial:
 		for _, x := range w.hosts {
 			if w.chaos.IntN(2) == 0 {
 				a.Side = append(a.Side, x.name)
@@ -257,8 +267,13 @@ func (w *World) drawAct(f Fault, h *host) (Act, bool) {
 	case TornCrash:
 		a.By = w.chaos.Int64N(int64(len(h.out)) + 1)
 		a.For = w.downtime()
+	case EffectCrash:
+		a.By = 1 + w.chaos.Int64N(mostEffects)
+		a.For = w.downtime()
 	case Crash, CleanStop, DiskFull, StaleDisk:
 		a.For = w.downtime()
+	case Join:
+		a.To = fmt.Sprintf("n%d", len(w.hosts))
 	case Clone, Equivocate:
 		a.To = fmt.Sprintf("%s'%d", h.name, len(w.hosts))
 	case Lie, Flood, Withhold, Eclipse, OtherVersion:
@@ -272,18 +287,24 @@ func (w *World) downtime() time.Duration { return w.span(100*time.Millisecond, 2
 
 func (w *World) befall(h *host, a Act) bool {
 	other := w.host(a.To)
+	named := namesOf(a.Side)
 	switch a.Fault {
-	case Break, SlowLink:
+	case Break, SlowLink, Clog:
 		if other == nil || h.linkTo(other) == nil {
 			return false
 		}
-		if l := h.linkTo(other); a.Fault == Break {
+		switch l := h.linkTo(other); a.Fault {
+		case Break:
 			w.sever(l)
-		} else {
+		case SlowLink:
 			l.slowUntil = w.now + a.For
+		case Clog:
+			l.cloggedUntil = w.now + a.For
 		}
 	case Partition:
 		w.partition(a)
+	case Partial:
+		w.addCut(&cut{between: func(a, b *host) bool { return a == h && b != h && named[b.name] }}, a.For)
 	case OneWay:
 		if other == nil || other == h {
 			return false
@@ -308,8 +329,12 @@ func (w *World) befall(h *host, a Act) bool {
 		h.drift = float64(a.By) / 1e6
 	case Freeze:
 		h.frozenAt, h.frozenUntil = h.wall(), w.now+a.For
-	case Crash, TornCrash, CleanStop, DiskFull, StaleDisk, Away:
+	case Crash, TornCrash, CleanStop, DiskFull, EffectCrash, StaleDisk, Away:
 		return w.takeDown(h, a)
+	case Join:
+		return w.join(h, a)
+	case Leave:
+		return w.leave(h)
 	case Clone, Equivocate:
 		return w.clone(h, a)
 	case Lie, Flood, Withhold, Eclipse, OtherVersion:
@@ -323,15 +348,20 @@ func (w *World) befall(h *host, a Act) bool {
 // partition cuts the hosts into two groups for a while. A copy made later is on
 // the side of nobody in particular.
 func (w *World) partition(a Act) {
-	named := make(map[string]bool, len(a.Side))
-	for _, name := range a.Side {
-		named[name] = true
-	}
+	named := namesOf(a.Side)
 	side := make([]bool, len(w.hosts))
 	for i, h := range w.hosts {
 		side[i] = named[h.name]
 	}
 	w.addCut(&cut{between: func(a, b *host) bool { return side[a.at%len(side)] != side[b.at%len(side)] }}, a.For)
+}
+
+func namesOf(hosts []string) map[string]bool {
+	named := make(map[string]bool, len(hosts))
+	for _, name := range hosts {
+		named[name] = true
+	}
+	return named
 }
 
 // flap cuts a host off several times in a row.

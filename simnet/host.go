@@ -49,16 +49,26 @@ type host struct {
 	acts    int
 	acked   map[clock.LaneID]uint64 // newest acknowledged seq of each own lane
 	applied delivery                // what was checked of the log
-	last    *clock.Vector           // at the last check, nil after a start
-	old     *storage.Memory         // an old copy of the disk
-	oldTo   map[clock.LaneID]uint64 // acked at that copy
-	down    bool                    // by a fault, to be brought back
+	// branches are the entries of forked lanes that this process was seen to
+	// hold, some of which a closing may have taken out since.
+	branches map[clock.Hash]bool
+	last     *clock.Vector           // at the last check, nil after a start
+	old      *storage.Memory         // an old copy of the disk
+	oldTo    map[clock.LaneID]uint64 // acked at that copy
+	down     bool                    // by a fault, to be brought back
 
 	hostile Fault // what the host does to its peers; empty for an honest one
 	flooded int   // how many messages it repeated
 
+	repair repair
+
 	// fullFor is how long the process stays away once its full disk ended it.
 	fullFor time.Duration
+
+	// fuse counts the boundaries until the process is killed, 0 for never, and
+	// fuseFor is how long it then stays away.
+	fuse    int64
+	fuseFor time.Duration
 }
 
 func (h *host) up() bool { return h.r != nil }
@@ -85,7 +95,7 @@ func (w *World) newHost(name, identity string, d *storage.Memory) *host {
 		disk: &disk{Memory: d}, acked: make(map[clock.LaneID]uint64),
 		rnd: rand.NewChaCha8(sha256.Sum256(fmt.Appendf(nil, "random %d %s", w.opts.Seed, name))),
 	}
-	h.net = fork(w.opts.Seed, mark([]byte("waits of "+name)))
+	h.net = fork(w.opts.Seed, seedOf("waits of "+name))
 	w.hosts = append(w.hosts, h)
 	return h
 }
@@ -100,6 +110,7 @@ func (h *host) start(resume *node.Resume) {
 		DB: h.disk, Prefix: []byte{1}, Space: w.space, Key: h.key, Random: h.rnd,
 		Spread: fork(h.rnd.Uint64(), 1), Resume: resume, Node: h.node, Instance: instance,
 		Retention: compaction.Policy{Mode: compaction.Archive},
+		Verify:    w.good.verify,
 	})
 	if err != nil {
 		w.fail("opens again", "%s does not open again: %v", h.name, err)
@@ -108,7 +119,8 @@ func (h *host) start(resume *node.Resume) {
 	r.Machine().SetAddrs([]string{"/sim/" + h.name})
 	h.r, h.last, h.out, h.syncing, h.down = r, nil, nil, false, false
 	h.tending = false
-	h.applied = delivery{} // it may be another disk
+	h.fuse = 0
+	h.applied, h.branches = delivery{}, nil // it may be another disk
 	w.tick(h, time.Duration(h.net.Int64N(int64(tickEvery))))
 	for _, to := range h.dials {
 		w.dial(h, to, h.span(0, 50*time.Millisecond))
@@ -136,7 +148,7 @@ func (h *host) end(id gossip.SessionID) *end {
 
 func (h *host) linkTo(peer *host) *link {
 	for _, e := range h.sessions {
-		if e.other().host == peer {
+		if e.peer == peer {
 			return e.link
 		}
 	}
@@ -160,6 +172,9 @@ func (h *host) did(s node.Step, err error) {
 	h.runJobs(&s)
 	if s.Commit == nil && len(h.out) == 0 && !h.syncing {
 		h.perform(&s) // it rests on nothing that is not durable
+		return
+	}
+	if !h.boundary() {
 		return
 	}
 	h.out = append(h.out, s)
@@ -227,7 +242,10 @@ func (h *host) sync() {
 
 // perform lets the effects of a durable step out.
 func (h *host) perform(s *node.Step) {
-	w := h.w
+	w, gen := h.w, h.gen
+	if len(s.Results)+len(s.Publish)+len(s.Effects) > 0 && !h.boundary() {
+		return
+	}
 	for _, res := range s.Results {
 		if res.Err == nil && res.Receipt.Deltas > 0 {
 			d := res.Receipt.Txn
@@ -239,9 +257,12 @@ func (h *host) perform(s *node.Step) {
 		pub := w.newPublication(p)
 		pub.first(h)
 		w.spread(h, pub, nil)
+		if !h.boundary() {
+			return
+		}
 	}
-	for _, e := range s.Effects {
-		if !h.up() {
+	for i, e := range s.Effects {
+		if h.gen != gen || i > 0 && !h.boundary() {
 			return
 		}
 		switch e := e.(type) {
@@ -317,6 +338,9 @@ func (w *World) takeDown(h *host, a Act) bool {
 	case DiskFull:
 		h.disk.full, h.fullFor = true, a.For
 		return true
+	case EffectCrash:
+		h.fuse, h.fuseFor = a.By, a.For
+		return true
 	case Away:
 		w.sendAway(h, a.For)
 		return true
@@ -358,11 +382,14 @@ func (w *World) clone(h *host, a Act) bool {
 	}
 	c := w.newHost(a.To, h.node, h.disk.Copy())
 	c.dials = slices.Clone(h.dials)
+	if len(c.dials) == 0 { // the original is alone
+		c.dials = []int{h.at}
+	}
 	c.work = fork(w.opts.Seed, uint64(1000+c.at))
 	if a.Fault == Clone {
 		resume = nil
 	} else {
-		w.forked = true
+		w.forks[resume.Key.ID(w.space)] = true
 	}
 	c.start(resume)
 	w.startWork(c)

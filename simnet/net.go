@@ -1,6 +1,7 @@
 package simnet
 
 import (
+	"encoding/binary"
 	"hash/fnv"
 	"slices"
 	"time"
@@ -11,11 +12,12 @@ import (
 // A link is a session between two hosts: an ordered, reliable stream each way,
 // as TCP is. What would corrupt it ends it, as authenticated encryption does.
 type link struct {
-	ends      [2]*end
-	open      bool
-	latency   time.Duration
-	slowUntil time.Duration
-	backoff   time.Duration // until when it is not taken into a mesh
+	ends         [2]*end
+	open         bool
+	latency      time.Duration
+	slowUntil    time.Duration
+	backoff      time.Duration // until when it is not taken into a mesh
+	cloggedUntil time.Duration
 }
 
 // An end is one side of a link.
@@ -23,6 +25,7 @@ type end struct {
 	link *link
 	side int
 	host *host
+	peer *host  // at the other end
 	gen  uint64 // of the host's process
 	id   gossip.SessionID
 	// arrives is when the last message sent to this end does: order is kept.
@@ -101,7 +104,7 @@ func (h *host) span(lo, hi time.Duration) time.Duration {
 }
 
 func (w *World) latency(a, b *host) time.Duration {
-	r := fork(w.opts.Seed, mark([]byte(a.name+" to "+b.name)))
+	r := fork(w.opts.Seed, seedOf(a.name+" to "+b.name))
 	return leastLatency + time.Duration(r.Int64N(int64(mostLatency-leastLatency)))
 }
 
@@ -126,6 +129,10 @@ func (w *World) connect(a, b *host) {
 	for side, h := range []*host{a, b} {
 		w.sessions++
 		e := &end{link: l, side: side, host: h, gen: h.gen, id: w.sessions}
+		e.peer = a
+		if h == a {
+			e.peer = b
+		}
 		l.ends[side] = e
 		h.sessions = append(h.sessions, e)
 	}
@@ -182,6 +189,7 @@ func (w *World) carry(e *end, message []byte) {
 		return
 	}
 	w.bytes += uint64(len(message))
+	w.count(e, message)
 	_, bad := w.hits(Corrupt, h, to.host)
 	if !bad {
 		_, bad = w.hits(Truncate, h, to.host)
@@ -202,6 +210,9 @@ func (w *World) carry(e *end, message []byte) {
 			return
 		}
 		at = until + l.latency
+	}
+	if l.cloggedUntil > w.now {
+		at = max(at, l.cloggedUntil)
 	}
 	at = max(at, to.arrives)
 	to.arrives = at
@@ -230,10 +241,25 @@ func (w *World) read(to *end) {
 	}
 }
 
-// mark returns a number for a message's bytes.
+// mark returns a number for a message's bytes, which tells it from others in a
+// trace.
 func mark(b []byte) uint64 {
+	const prime = 0x9e3779b97f4a7c15
+	h := uint64(len(b)) * prime
+	for ; len(b) >= 8; b = b[8:] {
+		h = (h ^ binary.LittleEndian.Uint64(b)) * prime
+		h ^= h >> 32
+	}
+	for _, c := range b {
+		h = (h ^ uint64(c)) * prime
+	}
+	return h ^ h>>29
+}
+
+// seedOf makes a seed of a name.
+func seedOf(name string) uint64 {
 	f := fnv.New64a()
-	f.Write(b)
+	f.Write([]byte(name))
 	return f.Sum64()
 }
 
@@ -253,6 +279,9 @@ func (w *World) newPublication(data []byte) *publication {
 	entries, err := gossip.ParsePublished(w.space, data)
 	if err == nil {
 		p.entries = entries
+		for i := range entries {
+			w.good.add(entries[i].Key, &entries[i].Entry.Header, entries[i].Entry.Sig)
+		}
 	}
 	return p
 }
@@ -279,7 +308,7 @@ func (p *publication) reached(h *host) bool {
 // along its mesh.
 func (w *World) spread(h *host, p *publication, from *host) {
 	for _, e := range h.sessions {
-		if to := e.other().host; from == nil || e.mesh && to != from {
+		if from == nil || e.mesh && e.peer != from {
 			w.hop(p, e)
 		}
 	}
@@ -287,7 +316,7 @@ func (w *World) spread(h *host, p *publication, from *host) {
 
 // hop passes a publication on along one session.
 func (w *World) hop(p *publication, e *end) {
-	from, to := e.host, e.other().host
+	from, to := e.host, e.peer
 	w.bytes += uint64(len(p.data))
 	w.copies++
 	w.copyBytes += uint64(len(p.data))

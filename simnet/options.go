@@ -56,6 +56,10 @@ type Options struct {
 	// and the schedule's own options stand for those here that make a world.
 	Replay *Schedule
 
+	// crashAt kills the process that comes to this boundary of the world, counted
+	// from 1; 0 kills none.
+	crashAt uint64
+
 	// Trace, if not nil, gets a line for every event.
 	Trace io.Writer
 

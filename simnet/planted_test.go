@@ -29,6 +29,9 @@ var within = map[plant.Bug]uint64{
 	plant.ReuseLane: 20, plant.SkipGap: 20, plant.DropPending: 20,
 }
 
+// judged are the options of worlds that are held to the oracle.
+var judged = Options{Invariants: []Invariant{workload.OracleNow}, AtEnd: []Invariant{workload.Oracle}}
+
 // hunt is a world of a seed in which planted bugs are sought. All its hosts are
 // honest.
 func hunt(bug plant.Bug, seed uint64) Options {
@@ -111,7 +114,7 @@ func TestSurvey(t *testing.T) {
 // shrink writes the script of a bug.
 func shrink(t *testing.T, bug plant.Bug, seed uint64, s *Schedule) {
 	t.Helper()
-	x := Shrinker{Options: Options{AtEnd: []Invariant{workload.Oracle}}, Log: t.Logf}
+	x := Shrinker{Options: judged, Log: t.Logf}
 	small, f, err := x.Shrink(s)
 	if err != nil {
 		t.Fatal(err)
@@ -135,7 +138,9 @@ func TestPlantedScripts(t *testing.T) {
 			}
 			plant.Set(bug)
 			defer plant.Set("")
-			_, err := try(Options{Replay: s, AtEnd: []Invariant{workload.Oracle}})
+			o := judged
+			o.Replay = s
+			_, err := try(o)
 			var f *Failure
 			if !errors.As(err, &f) || dashed(f.Invariant) != args["breaks"] {
 				t.Errorf("it breaks %v, want %s", err, args["breaks"])

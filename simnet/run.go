@@ -85,7 +85,9 @@ func (w *World) Run() (Report, error) {
 			w.fail("convergence", "not equal %v after healing: %s", w.opts.Settle, w.differences())
 		default:
 			w.check()
+			w.checkRepair()
 			w.checkEnd()
+			w.checkRest()
 		}
 	}
 	r := w.report(time.Since(start))

@@ -23,7 +23,7 @@ var (
 func swarmOptions(seed uint64) Options {
 	return Options{
 		Seed: seed, Peers: 3 + int(seed%20), Virtual: 30 * time.Second, Faults: AllFaults,
-		Workload: workload.Mixed{}, AtEnd: []Invariant{workload.Oracle},
+		Workload: workload.Mixed{}, Invariants: []Invariant{workload.OracleNow}, AtEnd: []Invariant{workload.Oracle},
 	}
 }
 
@@ -39,7 +39,7 @@ func TestSwarm(t *testing.T) {
 	case n == 0 && testing.Short():
 		n = 60
 	case n == 0:
-		n = 300
+		n = 200
 	}
 	reports := make([]Report, n)
 	errs := make([]error, n)

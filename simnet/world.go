@@ -11,7 +11,8 @@
 // and breaks. Publications spread hop by hop along sessions, may be lost,
 // doubled, delayed, replayed or corrupted on each. Disks lose what was not
 // synced, all of it or from some point on. Clocks are skewed, drift, jump and
-// freeze. Signatures are verified once for each message, not by each host.
+// freeze. A signature is verified once for the world, not by each host: the outcome
+// depends on its bytes alone.
 //
 // The same Options give the same trace, byte for byte; Report.TraceHash is its
 // hash.
@@ -37,6 +38,9 @@ const (
 	// epoch is the wall time at which every world begins, in milliseconds.
 	epoch = 1_767_225_600_000 // 2026-01-01
 
+	// crashedFor is how long a process stays away that Options.crashAt kills.
+	crashedFor = 300 * time.Millisecond
+
 	// tickEvery is how often a host's driver ticks its replica.
 	tickEvery = 100 * time.Millisecond
 )
@@ -60,8 +64,10 @@ type World struct {
 	sessions gossip.SessionID
 	cuts     []*cut
 	healed   bool
-	forked   bool // some lane was made to fork
+	forks    map[clock.LaneID]bool // the lanes that were made to fork
+	branches branches
 
+	good     signatures
 	names    map[clock.EntryID]clock.Hash // of all entries that were seen
 	fired    map[Fault]int
 	alarms   map[string]int
@@ -72,6 +78,8 @@ type World struct {
 
 	copies, copyBytes uint64 // of publications, on their way from host to host
 	failure           error
+
+	boundaries uint64 // that processes have passed
 }
 
 // New makes a world and starts its hosts.
@@ -81,7 +89,7 @@ func New(o Options) (*World, error) {
 	}
 	w := &World{
 		opts: o, space: sha256.Sum256(fmt.Appendf(nil, "simulated space %d", o.Seed)),
-		trace: newTracer(o.Trace), fired: make(map[Fault]int), names: make(map[clock.EntryID]clock.Hash), alarms: make(map[string]int),
+		trace: newTracer(o.Trace), fired: make(map[Fault]int), names: make(map[clock.EntryID]clock.Hash), forks: make(map[clock.LaneID]bool), alarms: make(map[string]int),
 		chaos: fork(o.Seed, 1), net: fork(o.Seed, 2), luck: fork(o.Seed, 4),
 	}
 	w.rates = DrawRates(fork(o.Seed, 3), o.Faults)
@@ -128,7 +136,7 @@ func (w *World) wire() {
 }
 
 func (w *World) at(t time.Duration, k eventKind, host int, do func()) {
-	w.queue.push(event{at: max(t, w.now), kind: k, host: host, do: do})
+	w.queue.push(event{at: max(t, w.now), kind: k, host: int32(host), do: do})
 }
 
 func (w *World) after(d time.Duration, k eventKind, host int, do func()) {
@@ -146,7 +154,8 @@ func (w *World) fail(invariant, format string, args ...any) {
 // tick lets the host's driver run its timer for as long as its process lives.
 func (w *World) tick(h *host, wait time.Duration) {
 	gen := h.gen
-	w.after(wait, evTick, h.at, func() {
+	var tick func() // one for all ticks of the process
+	tick = func() {
 		if h.gen != gen || !h.up() {
 			return
 		}
@@ -154,9 +163,10 @@ func (w *World) tick(h *host, wait time.Duration) {
 			h.did(h.r.Tick(h.millis()))
 		}
 		if h.gen == gen && h.up() {
-			w.tick(h, tickEvery)
+			w.after(tickEvery, evTick, h.at, tick)
 		}
-	})
+	}
+	w.after(wait, evTick, h.at, tick)
 }
 
 // healAt is when the faults end.
@@ -172,9 +182,9 @@ func (w *World) heal() {
 			continue
 		}
 		h.disk.full = false
-		h.slowDisk, h.frozenUntil, h.drift, h.skew = 0, 0, 0, 0 // a pause ends by itself
+		h.fuse, h.slowDisk, h.frozenUntil, h.drift, h.skew = 0, 0, 0, 0, 0 // a pause ends by itself
 		for _, e := range h.sessions {
-			e.link.slowUntil = 0
+			e.link.slowUntil, e.link.cloggedUntil = 0, 0
 		}
 		if !h.up() {
 			h.start(nil)
@@ -197,14 +207,17 @@ func (w *World) step() {
 	case evFrame, evGossip: // noted with their bytes
 		w.trace.n++
 	default:
-		w.happen(e.kind, e.host)
+		w.happen(e.kind, int(e.host))
 	}
 	e.do()
 }
 
 // runUntil runs events up to a moment of virtual time.
 func (w *World) runUntil(t time.Duration) {
-	for w.failure == nil && w.queue.Len() > 0 && w.queue.events[0].at <= t {
+	for w.failure == nil && w.queue.Len() > 0 {
+		if e, _ := w.queue.next(); e.at > t {
+			break
+		}
 		w.step()
 	}
 	if w.failure == nil {

@@ -14,19 +14,29 @@ import (
 type Memory struct {
 	// mu guards the fields below. Readers take it only to load a root; roots
 	// are immutable.
-	mu   sync.Mutex
-	root *node
-	seq  uint64 // of the newest batch applied
+	mu  sync.Mutex
+	now tree
+	seq uint64 // of the newest batch applied
 
-	// durable is the root as it was after batch durableSeq.
+	// durable is the tree as it was after batch durableSeq.
 	// Invariant: durableSeq <= seq, and it never moves backwards.
-	durable    *node
+	durable    tree
 	durableSeq uint64
+
+	// epoch numbers the batches of this store and of all that it came from: no
+	// node of now or durable has a higher one.
+	epoch uint64
 
 	closed atomic.Bool
 }
 
 var _ DB = (*Memory)(nil)
+
+// A tree is a root with the keys and values below it counted.
+type tree struct {
+	root  *node
+	bytes uint64
+}
 
 // NewMemory returns an empty store.
 func NewMemory() *Memory { return &Memory{} }
@@ -38,7 +48,7 @@ func (m *Memory) Crash() *Memory {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.closed.Store(true)
-	return &Memory{root: m.durable, durable: m.durable}
+	return &Memory{now: m.durable, durable: m.durable, epoch: m.epoch}
 }
 
 // Copy returns another store that holds what is durable now, as a copy of the
@@ -46,7 +56,7 @@ func (m *Memory) Crash() *Memory {
 func (m *Memory) Copy() *Memory {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return &Memory{root: m.durable, durable: m.durable}
+	return &Memory{now: m.durable, durable: m.durable, epoch: m.epoch}
 }
 
 // Close makes everything durable and ends the store.
@@ -56,39 +66,45 @@ func (m *Memory) Close() error {
 	if m.closed.Swap(true) {
 		return ErrClosed
 	}
-	m.durable, m.durableSeq = m.root, m.seq
+	m.durable, m.durableSeq = m.now, m.seq
 	return nil
 }
 
 // DiskBytes counts the keys and values.
 func (m *Memory) DiskBytes() (uint64, error) {
-	s, err := m.pin()
-	return s.root.size(), err
+	t, err := m.newest()
+	return t.bytes, err
 }
 
 // Reclaim has nothing to do: what nothing refers to is garbage already.
 func (m *Memory) Reclaim(_, _ []byte) error {
-	_, err := m.pin()
+	_, err := m.newest()
 	return err
 }
 
-// pin returns the newest state.
-func (m *Memory) pin() (memSnapshot, error) {
+// newest returns the newest state.
+func (m *Memory) newest() (tree, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.closed.Load() {
-		return memSnapshot{}, ErrClosed
+		return tree{}, ErrClosed
 	}
-	return memSnapshot{root: m.root, ended: m.closed.Load}, nil
+	return m.now, nil
+}
+
+// pin returns the newest state as a snapshot.
+func (m *Memory) pin() (memSnapshot, error) {
+	t, err := m.newest()
+	return memSnapshot{root: t.root, ended: m.closed.Load}, err
 }
 
 // Get is Reader.Get of the newest state.
 func (m *Memory) Get(key []byte) ([]byte, error) {
-	s, err := m.pin()
+	t, err := m.newest()
 	if err != nil {
 		return nil, err
 	}
-	return s.Get(key)
+	return t.root.valueOf(key)
 }
 
 // Scan is Reader.Scan of the newest state.
@@ -144,11 +160,15 @@ func (s *memSnapshot) Get(key []byte) ([]byte, error) {
 	if s.ended() {
 		return nil, ErrClosed
 	}
-	n := s.root.get(key)
-	if n == nil {
+	return s.root.valueOf(key)
+}
+
+// valueOf returns a copy of a key's value.
+func (n *node) valueOf(key []byte) ([]byte, error) {
+	if n = n.get(key); n == nil {
 		return nil, ErrNotFound
 	}
-	return append([]byte{}, n.value...), nil
+	return append([]byte{}, n.value()...), nil
 }
 
 func (s *memSnapshot) Scan(lo, hi []byte) iter.Seq2[KV, error] {
@@ -175,8 +195,8 @@ func (s *memSnapshot) scan(
 			yield(KV{}, ErrClosed)
 			return false
 		}
-		buf = append(append(buf[:0], n.key...), n.value...)
-		k := len(n.key)
+		buf = append(buf[:0], n.kv...)
+		k := int(n.keyLen)
 		return yield(KV{Key: buf[:k:k], Value: buf[k:len(buf):len(buf)]}, nil)
 	})
 }
@@ -190,15 +210,17 @@ type memBatch struct {
 }
 
 type memOp struct {
-	kind       byte // 's'et, 'd'elete, delete 'r'ange
-	key, value []byte
+	kind   byte   // 's'et, 'd'elete, delete 'r'ange
+	kv     []byte // the key and the value, or the two ends of the range
+	keyLen int
 }
 
 // NewBatch returns an empty batch.
 func (m *Memory) NewBatch() Batch { return &memBatch{db: m} }
 
 func (b *memBatch) add(kind byte, key, value []byte) {
-	b.ops = append(b.ops, memOp{kind, bytes.Clone(key), bytes.Clone(value)})
+	kv := append(append(make([]byte, 0, len(key)+len(value)), key...), value...)
+	b.ops = append(b.ops, memOp{kind, kv, len(key)})
 	b.bytes += len(key) + len(value) + 1
 }
 
@@ -231,26 +253,27 @@ func (m *Memory) Apply(b Batch) (Commit, error) {
 		return nil, ErrClosed
 	}
 	mb.db = nil
-	root := m.root
+	m.epoch++
+	e, root := edit{m.epoch, m.now.bytes}, m.now.root
 	for _, op := range mb.ops {
 		switch op.kind {
 		case 's':
-			root = root.set(op.key, op.value)
+			root = e.set(root, op.kv, op.keyLen)
 		case 'd':
-			root = root.delete(op.key)
+			root = e.delete(root, op.kv)
 		case 'r':
-			root = root.deleteRange(op.key, op.value)
+			root = e.deleteRange(root, op.kv[:op.keyLen], op.kv[op.keyLen:])
 		}
 	}
-	m.root = root
+	m.now = tree{root, e.bytes}
 	m.seq++
-	return &memCommit{db: m, seq: m.seq, root: root}, nil
+	return &memCommit{db: m, seq: m.seq, tree: m.now}, nil
 }
 
 type memCommit struct {
 	db   *Memory
 	seq  uint64
-	root *node // after this batch
+	tree tree // after this batch
 }
 
 func (c *memCommit) Wait() error {
@@ -263,6 +286,6 @@ func (c *memCommit) Wait() error {
 	if m.closed.Load() {
 		return fmt.Errorf("wait: %w", ErrClosed)
 	}
-	m.durable, m.durableSeq = c.root, c.seq
+	m.durable, m.durableSeq = c.tree, c.seq
 	return nil
 }

@@ -107,7 +107,7 @@ func wrap(words []string, width int) string {
 // options are what the flags say.
 func (f *simFlags) options(cmd *cobra.Command) (simnet.Options, error) {
 	o := simnet.Options{Peers: f.peers, Writers: f.writers, Seed: f.seed, Virtual: f.virtual}
-	o.AtEnd = []simnet.Invariant{workload.Oracle}
+	o.Invariants, o.AtEnd = []simnet.Invariant{workload.OracleNow}, []simnet.Invariant{workload.Oracle}
 	if f.replay != "" {
 		if f.untilFailure {
 			return o, usage(cmd, "%s: a script has one seed: leave --until-failure or --replay out", cmd.CommandPath())
@@ -156,6 +156,9 @@ func (a *app) sim(cmd *cobra.Command, f simFlags) error {
 	o, err := f.options(cmd)
 	if err != nil {
 		return err
+	}
+	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
+		defer simnet.TuneMemory()()
 	}
 	for {
 		broken, err := a.simOnce(cmd.Context(), f, o)
