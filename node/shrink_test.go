@@ -331,9 +331,9 @@ func TestWatcherOfAdoption(t *testing.T) {
 	a.did(a.r.Truncate(a.now()))
 	n := b.still()
 	n.changed = make(chan struct{})
-	ended := make(chan error, 1)
+	ended, since := make(chan error, 1), n.Cursor()
 	go func() {
-		for c, err := range n.Changes(t.Context(), "", "") {
+		for c, err := range n.Changes(t.Context(), "", since) {
 			if err == nil {
 				err = fmt.Errorf("a change: %+v", c)
 			}
