@@ -136,3 +136,41 @@ func ExampleNode_Changes() {
 	// Output:
 	// assign greeting hello from a
 }
+
+// History goes, and the state stays. What the past was can be read as far back as
+// history is kept.
+func ExampleNode_Compact() {
+	ctx := context.Background()
+	dir, remove := tempRepo()
+	defer remove()
+	n, err := rhizome.Open(ctx, rhizome.Options{Dir: dir, Create: true, Offline: true})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer n.Close()
+	for i := range int64(3) {
+		if _, err := n.Put(ctx, "host/web-1", i); err != nil {
+			log.Fatal(err)
+		}
+	}
+	then := n.Cursor()
+	if _, err := n.Put(ctx, "host/web-1", "now"); err != nil {
+		log.Fatal(err)
+	}
+	report, err := n.Compact(ctx, rhizome.CompactOptions{To: then})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(report.Dropped, "entries dropped")
+	r, err := n.GetAt(ctx, "host/web-1", "", then)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("it was", r.Value)
+	_, err = n.GetAt(ctx, "host/web-1", "", "0")
+	fmt.Println(errors.Is(err, rhizome.ErrHorizon))
+	// Output:
+	// 3 entries dropped
+	// it was 2
+	// true
+}

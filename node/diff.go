@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -37,7 +38,7 @@ func (n *Node) Diff(ctx context.Context, peer string) (DiffReport, error) {
 		}) {
 			return DiffReport{}, ErrClosed
 		}
-		err := ErrBusy
+		var err error
 		select {
 		case err = <-began:
 		case <-ctx.Done():
@@ -55,7 +56,7 @@ func (n *Node) Diff(ctx context.Context, peer string) (DiffReport, error) {
 				return DiffReport{}, ErrClosed
 			}
 		}
-		if err != ErrBusy {
+		if !errors.Is(err, ErrBusy) {
 			return DiffReport{}, err
 		}
 		select {

@@ -83,7 +83,7 @@ func (s *Store) scan(
 		yield(storage.KV{}, s.readError(err))
 		return
 	}
-	first, next := it.First, it.Next
+	first, next := s.stepper(it)
 	if reverse {
 		first, next = it.Last, it.Prev
 	}
@@ -104,6 +104,49 @@ func (s *Store) scan(
 	}
 	if err := it.Close(); err != nil {
 		yield(storage.KV{}, s.readError(err))
+	}
+}
+
+const (
+	// steppedOver is how many versions of keys a step may pass over until those
+	// after it are made by seeking, seekSteps of them.
+	steppedOver = 16
+	seekSteps   = 64
+
+	// flushAfter is how many versions a scan may pass over in one step until the
+	// memtable is flushed: of each key that leaves the newest alone.
+	flushAfter = 8192
+)
+
+// stepper returns what moves an iterator to its first pair and on. Pebble's Next goes through every
+// older version of its key that the memtable holds, and so a key that is written
+// over and over would cost more each time it is read: a seek does not. It costs
+// more than Next where there is nothing to pass over, and so is kept for the
+// first step, which is the last of a scan of one row, and for where it pays.
+// What lies behind a deletion is passed over either way, until it is flushed.
+func (s *Store) stepper(it *pebble.Iterator) (first, next func() bool) {
+	var key []byte
+	seeks, passed, flushed := 1, 0, false
+	moved := func(ok bool) bool {
+		all := it.Stats().ForwardStepCount[pebble.InternalIterCall]
+		over := all - passed
+		passed = all
+		if over > steppedOver {
+			seeks = seekSteps
+		}
+		if over > flushAfter && !flushed {
+			flushed = true
+			_, _ = s.db.AsyncFlush() // it only makes reads cheaper; a failed write shows elsewhere
+		}
+		return ok
+	}
+	return func() bool { return moved(it.First()) }, func() bool {
+		if seeks == 0 {
+			return moved(it.Next())
+		}
+		seeks--
+		key = append(append(key[:0], it.Key()...), 0)
+		return moved(it.SeekGE(key))
 	}
 }
 
