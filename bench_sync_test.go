@@ -26,6 +26,14 @@ func fill(tb testing.TB, dir string, entries int) {
 	if err := Init(dir, "bench"); err != nil {
 		tb.Fatal(err)
 	}
+	write(tb, dir, entries, func(i int, r *mathrand.Rand) Op {
+		return Op{Kind: OpPut, Entity: fmt.Sprintf("key/%08d", i), Value: raw100(r)}
+	})
+}
+
+// write adds entries of one operation each to a repo.
+func write(tb testing.TB, dir string, entries int, op func(i int, r *mathrand.Rand) Op) {
+	tb.Helper()
 	r, err := openRepo(dir, 0)
 	if err != nil {
 		tb.Fatal(err)
@@ -34,7 +42,7 @@ func fill(tb testing.TB, dir string, entries int) {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	spread := mathrand.New(mathrand.NewPCG(1, 2))
+	spread := mathrand.New(mathrand.NewPCG(1, uint64(entries)))
 	replica, err := node.OpenReplica(node.ReplicaConfig{
 		DB: store, Prefix: spacePrefix, Space: r.genesis.id(), Key: r.key, Random: rand.Reader, Spread: spread, Node: r.id,
 	})
@@ -42,8 +50,7 @@ func fill(tb testing.TB, dir string, entries int) {
 		tb.Fatal(err)
 	}
 	for i := range entries {
-		op := Op{Kind: OpPut, Entity: fmt.Sprintf("key/%08d", i), Value: raw100(spread)}
-		step, err := replica.Write(time.Now().UnixMilli(), []node.Request{{Ops: []Op{op}}})
+		step, err := replica.Write(time.Now().UnixMilli(), []node.Request{{Ops: []Op{op(i, spread)}}})
 		if err != nil {
 			tb.Fatal(err)
 		}

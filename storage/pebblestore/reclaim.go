@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -41,6 +42,9 @@ func (s *Store) Reclaim(lo, hi []byte) error {
 	if err == nil {
 		err = s.shrinkLogs()
 	}
+	if err == nil {
+		s.awaitRemoval()
+	}
 	if refused := s.refused(true); refused != nil {
 		return refused
 	}
@@ -51,6 +55,27 @@ func (s *Store) Reclaim(lo, hi []byte) error {
 		return s.readError(fmt.Errorf("reclaim: %w", err))
 	}
 	return nil
+}
+
+const (
+	// removalWait is how long Reclaim waits at most for files that nothing needs
+	// any more to be removed, which Pebble does in the background, and
+	// removalPoll how often it looks.
+	removalWait = 5 * time.Second
+	removalPoll = 10 * time.Millisecond
+)
+
+// awaitRemoval waits until the files that were merged are gone.
+func (s *Store) awaitRemoval() {
+	poll := time.NewTicker(removalPoll)
+	defer poll.Stop()
+	for end := time.Now().Add(removalWait); s.db.Metrics().Table.ObsoleteSize > 0 && time.Now().Before(end); {
+		select {
+		case <-poll.C:
+		case <-s.ctx.Done():
+			return
+		}
+	}
 }
 
 // shrinkLogs goes through the recycled logs, each of which is made anew in the
