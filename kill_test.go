@@ -3,6 +3,7 @@ package rhizome
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	mathrand "math/rand/v2"
 	"os"
@@ -17,9 +18,11 @@ import (
 
 // childEnv names the repo on which the test binary is to act as a node that
 // writes until it is killed, and childJoin the invite it joins with.
+// childCompact, where set, lets it drop its history all the time too.
 const (
-	childEnv  = "RHIZOME_TEST_WRITE_TO"
-	childJoin = "RHIZOME_TEST_JOIN"
+	childEnv     = "RHIZOME_TEST_WRITE_TO"
+	childJoin    = "RHIZOME_TEST_JOIN"
+	childCompact = "RHIZOME_TEST_COMPACT"
 )
 
 func TestMain(m *testing.M) {
@@ -39,6 +42,10 @@ func writeForEver(dir string) {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
+	}
+	if run := os.Getenv(childCompact); run != "" {
+		dropForEver(ctx, n)
+		putForEver(ctx, n, run)
 	}
 	var out sync.Mutex
 	for w := range 8 {
@@ -95,8 +102,20 @@ func TestKilledUnderLoad(t *testing.T) {
 // acknowledgements.
 func killAfter(t *testing.T, dir, inv string, acks int, acked map[clock.Dot]bool) {
 	t.Helper()
+	killLines(t, []string{childEnv + "=" + dir, childJoin + "=" + inv}, acks, func(text string) {
+		d, err := clock.ParseDot(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		acked[d] = true
+	})
+}
+
+// killLines runs the child and kills it after so many lines that say ok.
+func killLines(t *testing.T, env []string, acks int, acked func(text string)) {
+	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), childEnv+"="+dir, childJoin+"="+inv)
+	cmd.Env = append(os.Environ(), env...)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.StdoutPipe()
@@ -107,7 +126,8 @@ func killAfter(t *testing.T, dir, inv string, acks int, acked map[clock.Dot]bool
 		t.Fatal(err)
 	}
 	lines := bufio.NewScanner(out)
-	for n := 0; lines.Scan(); n++ {
+	n := 0
+	for ; lines.Scan(); n++ {
 		if n == acks {
 			_ = cmd.Process.Kill()
 		}
@@ -115,14 +135,94 @@ func killAfter(t *testing.T, dir, inv string, acks int, acked map[clock.Dot]bool
 		if !whole {
 			continue // cut off by the kill
 		}
-		d, err := clock.ParseDot(text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		acked[d] = true
+		acked(text)
 	}
 	_ = cmd.Wait() // killed
-	if len(acked) == 0 || stderr.Len() > 0 {
-		t.Fatalf("child: %d writes, %s", len(acked), stderr.String())
+	if n == 0 || stderr.Len() > 0 {
+		t.Fatalf("child: %d writes, %s", n, stderr.String())
 	}
+}
+
+// dropForEver drops a node's history again and again.
+func dropForEver(ctx context.Context, n *Node) {
+	go func() {
+		for ctx.Err() == nil {
+			if _, err := n.Compact(ctx, CompactOptions{Force: true}); err != nil && ctx.Err() == nil && !errors.Is(err, ErrBusy) && !errors.Is(err, ErrClosed) {
+				fmt.Fprintln(os.Stderr, err)
+				os.Exit(1)
+			}
+		}
+	}()
+}
+
+// putForEver writes keys of its own from eight writers and prints each once it
+// is acknowledged.
+func putForEver(ctx context.Context, n *Node, run string) {
+	var out sync.Mutex
+	for w := range 8 {
+		go func() {
+			for i := 0; ; i++ {
+				key := fmt.Sprintf("key/%s/%d/%d", run, w, i)
+				_, err := n.Commit(ctx, "", []Op{
+					{Kind: OpPut, Entity: key, Value: strings.Repeat(run, 200)}, {Kind: OpPut, Entity: "hot", Value: key},
+				})
+				if err != nil {
+					fmt.Fprintln(os.Stderr, err)
+					os.Exit(1)
+				}
+				out.Lock()
+				fmt.Println(key, "ok")
+				out.Unlock()
+			}
+		}()
+	}
+	select {}
+}
+
+// A node that is killed again and again, while it and its peer drop their
+// history all the time and serve each other their states, loses nothing that
+// was acknowledged: it opens, forks no lane, and both end up equal.
+func TestKilledWhileCompacting(t *testing.T) {
+	const kills = 12
+	a := open(t, Options{Dir: t.TempDir(), Create: true})
+	inv := must(a.Invite(t.Context()))
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	dropForEver(ctx, a)
+	dir := t.TempDir()
+	acked := make(map[string]bool)
+	r := mathrand.New(mathrand.NewPCG(2, 2))
+	for run := range kills {
+		env := []string{childEnv + "=" + dir, childJoin + "=" + inv, fmt.Sprint(childCompact, "=", run)}
+		killLines(t, env, 1+r.IntN(400), func(key string) { acked[key] = true })
+		if _, err := a.Put(t.Context(), fmt.Sprint("peer/", run), "x"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b := open(t, Options{Dir: dir})
+	settled(t, time.Minute, a, b)
+	stop()
+	for name, n := range map[string]*Node{"the killed node": b, "its peer": a} {
+		lost := 0
+		for key := range acked {
+			if _, err := n.Get(t.Context(), key, ""); err != nil {
+				lost++
+			}
+		}
+		if lost > 0 || len(acked) < kills {
+			t.Errorf("%s lost %d of %d acknowledged writes", name, lost, len(acked))
+		}
+		if s := status(t, n, true); len(s.Forks) > 0 {
+			t.Errorf("%s: %d forks", name, len(s.Forks))
+		}
+		report, err := n.Verify(t.Context(), nil)
+		if err != nil || len(report.Problems) > 0 {
+			t.Errorf("%s: verify: %v %v", name, report.Problems, err)
+		}
+	}
+	x, y := status(t, a, false).Storage, status(t, b, false).Storage
+	if x.StatesServed+y.StatesServed == 0 || x.Checkpoints+y.Checkpoints == 0 {
+		t.Errorf("%d states served, %d checkpoints: nothing was tested", x.StatesServed+y.StatesServed, x.Checkpoints+y.Checkpoints)
+	}
+	t.Logf("%d acknowledged; %d and %d states served, %d and %d adopted", len(acked), x.StatesServed, y.StatesServed, x.StatesAdopted, y.StatesAdopted)
 }
