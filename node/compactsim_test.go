@@ -307,6 +307,9 @@ var mustSee = []string{
 func TestCompacting(t *testing.T) {
 	const shards = 2
 	seeds := 400
+	if raceEnabled {
+		seeds = 60
+	}
 	if *seedsFlag > 0 {
 		seeds = *seedsFlag
 	}
@@ -335,7 +338,7 @@ func TestCompacting(t *testing.T) {
 	})
 	t.Logf("%d schedules: %v", seeds, seen)
 	for _, c := range mustSee {
-		if seen[c] == 0 && *seedFlag == 0 {
+		if seen[c] == 0 && *seedFlag == 0 && seeds >= 400 {
 			t.Errorf("no schedule came upon this: %s", c)
 		}
 	}

@@ -27,6 +27,9 @@ var (
 // eachSeed runs a simulation with many seeds, and says of one that fails how
 // to run it again.
 func eachSeed(t *testing.T, usual int, f func(t *testing.T, w *world)) {
+	if raceEnabled {
+		usual = max(usual/10, 4)
+	}
 	if *seedsFlag > 0 {
 		usual = *seedsFlag
 	}

@@ -37,9 +37,9 @@ func TestSwarm(t *testing.T) {
 	case n == 0 && raceEnabled:
 		n = 25
 	case n == 0 && testing.Short():
-		n = 60
+		n = 40
 	case n == 0:
-		n = 200
+		n = 100
 	}
 	reports := make([]Report, n)
 	errs := make([]error, n)
