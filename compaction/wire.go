@@ -130,7 +130,7 @@ func ParseOffer(space clock.Hash, b []byte) (o Offer, err error) {
 	o.First, o.Last = r.bool(), r.bool()
 	if o.First {
 		o.Root, o.Digest, o.Rows, o.Time = r.sum(), r.sum(), r.uint(), clock.Timestamp(r.uint())
-		for n := r.count(17, 1<<16); n > 0 && r.err == nil; n-- {
+		for n := r.count(17, 1<<18); n > 0 && r.err == nil; n-- {
 			var t clock.EntryID
 			copy(t.Lane[:], r.take(16))
 			t.Seq = r.uint()

@@ -123,6 +123,7 @@ type (
 	// out by SendState.
 	Serve struct {
 		From   SessionID
+		Peer   string
 		Pull   uint64
 		Theirs *clock.Vector
 	}

@@ -245,7 +245,7 @@ func (m *Machine) onPull(s *session, id uint64, how byte) ([]Task, error) {
 	}
 	if how == pullState || m.log.Below(&s.theirs) || how == pullCheapest && m.stateIsLess(s) {
 		s.serve = nil
-		return []Task{Serve{s.id, id, s.theirs.Clone()}}, nil
+		return []Task{Serve{s.id, s.node, id, s.theirs.Clone()}}, nil
 	}
 	at, err := m.firstMissing(&s.theirs)
 	if err != nil {

@@ -49,12 +49,16 @@ type adoption struct {
 	// dead are own survivors that the peer has applied and does not have, and
 	// unstaged are staged ones of an earlier offer of the same kind.
 	dead     []placedDot
-	unstaged map[clock.Dot]bool
+	unstaged map[placedDot]bool
 
-	want    []compaction.Interval // rows still to be asked for
-	asked   *compaction.Set
-	last    compaction.Row // the row that came last
-	arrived digest.Sum     // of rows that were not listed
+	want  []compaction.Interval // rows still to be asked for
+	asked *compaction.Set
+	last  compaction.Row // the row that came last
+	rows  uint64         // that came so far
+	began int64          // when the offer came
+	// rivals are rows that came for dots that this side covers.
+	rivals  map[placedDot]bool
+	arrived digest.Sum // of rows that were not listed
 
 	// revivable are dead incs of the peer's, asked for last.
 	revivable []compaction.DeadRow
@@ -130,7 +134,7 @@ func (r *Replica) onSums(a *adoption, b []byte) error {
 	if err != nil {
 		return err
 	}
-	if a.own == nil || len(a.sums) > maxOfferedLanes+2*maxAskedSums {
+	if a.own == nil || len(a.sums) > maxOfferedLanes+2*maxAskedSums || len(sums) == 0 && !last {
 		return fmt.Errorf("%w: sums that nobody asked for", compaction.ErrMalformed)
 	}
 	if a.sums = append(a.sums, sums...); last {
@@ -147,7 +151,7 @@ func (r *Replica) onList(a *adoption, b []byte) error {
 	if err != nil {
 		return err
 	}
-	if !a.listing {
+	if !a.listing || len(list) == 0 && !last {
 		return fmt.Errorf("%w: a list that nobody asked for", compaction.ErrMalformed)
 	}
 	if len(a.listed) > maxListedDots {
@@ -188,9 +192,11 @@ func (r *Replica) onOffer(t gossip.State, b []byte) error {
 	}
 	a := r.adopt
 	switch {
+	case page.First && a != nil && a.from == t.From && a.pull == t.Pull:
+		return fmt.Errorf("%w: a second offer", compaction.ErrMalformed)
 	case page.First:
 		r.dropAdoption()
-		a = &adoption{from: t.From, pull: t.Pull, peer: t.Peer, offer: page}
+		a = &adoption{from: t.From, pull: t.Pull, peer: t.Peer, offer: page, began: r.now}
 		if x := r.inspecting; x != nil && x.pull == t.Pull {
 			a.inspect = x
 		}
@@ -222,6 +228,9 @@ func (r *Replica) beginAdoption(a *adoption) error {
 	var verify []signed
 	for i := range a.offer.Lanes {
 		l := &a.offer.Lanes[i]
+		if i > 0 && a.offer.Lanes[i-1].ID.Compare(l.ID) >= 0 {
+			return fmt.Errorf("%w: offered lanes are out of order", compaction.ErrMalformed)
+		}
 		if l.Ahead != (l.Head.Seq > a.theirs.Seq(l.ID)) {
 			return errMoved // it knows another vector of ours than we told last
 		}
@@ -253,11 +262,6 @@ func (r *Replica) beginAdoption(a *adoption) error {
 	if err := r.apply(); err != nil {
 		return err
 	}
-	for i := range a.offer.Lanes {
-		if l := &a.offer.Lanes[i]; l.Ahead && a.inspect == nil {
-			r.log.AddLane(l.Key) // staged rows name it by its number
-		}
-	}
 	a.start = r.pin()
 	a.start.number(a.theirs)
 	if a.inspect == nil {
@@ -266,7 +270,8 @@ func (r *Replica) beginAdoption(a *adoption) error {
 	for l, at := range a.forsaken { // each lane by itself: the order does not matter
 		a.start.vector.Set(l, clock.Head{Seq: at - 1})
 	}
-	a.listed, a.unstaged = make(map[dotAt]digest.Sum), make(map[clock.Dot]bool)
+	a.listed, a.unstaged = make(map[dotAt]digest.Sum), make(map[placedDot]bool)
+	a.rivals = make(map[placedDot]bool)
 	a.ranges = compaction.NewRanges(a.theirs, func(lane int) uint64 { return a.start.vector.Seq(a.start.lanes[lane]) })
 	r.adoptJob(a, func() error {
 		for i := range verify {
@@ -276,6 +281,11 @@ func (r *Replica) beginAdoption(a *adoption) error {
 		}
 		return nil
 	}, func() error {
+		for i := range a.offer.Lanes {
+			if l := &a.offer.Lanes[i]; l.Ahead && a.inspect == nil {
+				r.log.AddLane(l.Key) // staged rows name it by its number
+			}
+		}
 		if r.Survivors() == 0 && (!r.staged() || a.inspect != nil) {
 			a.wantAll()
 			return r.askRows(a)
@@ -323,6 +333,9 @@ func (r *Replica) giveUp(from gossip.SessionID, pull uint64, peer string, err er
 	if errors.Is(err, storage.ErrCorrupt) || errors.Is(err, storage.ErrFailed) || errors.Is(err, errInvariant) {
 		return err
 	}
+	if errors.Is(err, compaction.ErrRefused) || errors.Is(err, compaction.ErrMalformed) {
+		r.dropStaged() // nothing of it is to be trusted
+	}
 	if errors.Is(err, compaction.ErrRefused) {
 		r.raise("state", fmt.Sprintf("the state that peer %s serves was refused: %v", peer, err),
 			"run `rhizome verify` on that host; others are asked meanwhile")
@@ -353,10 +366,20 @@ func (r *Replica) dropAdoption() {
 	r.adopt = nil
 }
 
+// adoptMillis is how long an adoption may take, and a millisecond more for each
+// row that came.
+const adoptMillis = 15 * 60_000
+
+var errTooSlow = errors.New("the peer serves its state too slowly")
+
 // adoptTick gives up what the machine has given up.
 func (r *Replica) adoptTick() {
-	if a := r.adopt; a != nil && !r.machine.StillPulling(a.from, a.pull) {
+	a := r.adopt
+	if a != nil && !r.machine.StillPulling(a.from, a.pull) {
 		r.dropAdoption()
+	} else if a != nil && r.now-a.began > adoptMillis+int64(a.rows) {
+		// It comes too slowly to be worth the one pull that there is.
+		r.endAdoption(a.from, a.pull, errTooSlow)
 	}
 	if x := r.inspecting; x != nil && !r.machine.StillPulling(x.from, x.pull) {
 		r.failInspection(x.pull, errGone)
@@ -435,34 +458,38 @@ func (r *Replica) resolve(a *adoption) {
 	lists, gone := compaction.SetOf(a.ranges.List), compaction.SetOf(a.ranges.Dead)
 	a.want = compaction.SetOf(a.ranges.Want).Intervals()
 	var dead []placedDot
-	unstaged := make(map[clock.Dot]bool)
+	unstaged := make(map[placedDot]bool)
 	found, rivals := make(map[dotAt]bool), make(map[dotAt]bool)
+	var report DiffReport
 	r.adoptJob(a, func() error {
-		return a.each(func(key []byte, lane int, s *merge.Survivor, staged bool) error {
+		err := a.each(func(key []byte, lane int, s *merge.Survivor, staged bool) error {
 			at := dotAt{lane, s.Dot.Seq, s.Dot.Index}
 			theirs, listed := a.listed[at]
 			if !lists.Has(lane, s.Dot.Seq) {
 				listed = !gone.Has(lane, s.Dot.Seq)
 			} else if listed {
 				mine := s.Sum(key)
-				found[at] = mine == theirs
+				found[at] = found[at] || mine == theirs
+				listed = !staged || mine == theirs                                                    // a staged row is exactly the one that is served, or none
 				rivals[at] = !staged && (sumLess(mine, theirs) || a.inspect != nil && mine != theirs) // one dot, two rows
 			}
 			switch {
 			case listed:
 			case staged:
-				unstaged[s.Dot] = true
+				unstaged[placedDot{string(key), s.Dot}] = true
 			default:
 				dead = append(dead, placedDot{string(key), s.Dot})
 			}
 			return nil
 		})
+		if err == nil && a.inspect != nil {
+			report, err = a.inspect.here(a, dead)
+		}
+		return err
 	}, func() error {
 		a.dead, a.unstaged = dead, unstaged
 		if a.inspect != nil {
-			if err := a.inspect.here(a); err != nil {
-				return err
-			}
+			a.inspect.report = report
 		}
 		for at := range a.listed {
 			// What is covered here and not found was killed here, and nobody
@@ -511,6 +538,9 @@ func (r *Replica) onRows(a *adoption, b []byte) error {
 	if err != nil {
 		return err
 	}
+	if a.rows += uint64(len(page)); a.rows > a.offer.Rows || len(page) == 0 && b[0] == 0 {
+		return fmt.Errorf("%w: more rows than were offered, or none", compaction.ErrMalformed)
+	}
 	for i := range page {
 		if err := a.take(&page[i]); err != nil {
 			return err
@@ -548,7 +578,7 @@ func (r *Replica) onDead(a *adoption, b []byte) error {
 	if err != nil {
 		return err
 	}
-	if a.revivable = append(a.revivable, dead...); len(a.revivable) > maxRevivable {
+	if a.revivable = append(a.revivable, dead...); len(a.revivable) > maxRevivable || len(dead) == 0 && b[0] == 0 {
 		return fmt.Errorf("%w: too many dead rows", compaction.ErrMalformed)
 	}
 	if b[0] == 0 {
@@ -568,6 +598,9 @@ func (a *adoption) take(x *compaction.Row) error {
 	}
 	a.last = compaction.Row{Key: bytes.Clone(x.Key)}
 	a.last.Dot = x.Dot
+	if a.start.vector.Covers(x.Dot.Entry()) {
+		a.rivals[placedDot{string(x.Key), x.Dot}] = true
+	}
 	sum := x.Sum(x.Key)
 	listed, ok := a.listed[dotAt{x.Lane, x.Dot.Seq, x.Dot.Index}]
 	if !ok {

@@ -214,11 +214,14 @@ func (r *Replica) Truncate(nowMillis int64) (Step, error) {
 
 func (r *Replica) truncate() error {
 	c := r.undone
-	cut := c.Cut
-	// A closing may have taken a lane back since.
-	cut = slices.DeleteFunc(slices.Clone(cut), func(h clock.LaneHead) bool {
-		return r.log.Vector().Seq(h.Lane) < h.Head.Seq
-	})
+	cut := slices.Clone(c.Cut)
+	for i := range cut {
+		// A closing may have taken a lane back since. All that is left of it goes:
+		// the order of application no longer lists it.
+		if head := r.log.Vector().Head(cut[i].Lane); head.Seq < cut[i].Head.Seq {
+			cut[i].Head = head
+		}
+	}
 	for _, h := range cut {
 		t, err := r.log.TimeOf(clock.EntryID{Lane: h.Lane, Seq: h.Head.Seq})
 		if err != nil {
@@ -237,7 +240,6 @@ func (r *Replica) truncate() error {
 	done.Done = true
 	r.batch.Set(r.checkpointKey(c.Number), done.Append(nil))
 	r.undone = nil
-	r.step.Freed = true
 	return nil
 }
 
@@ -249,6 +251,9 @@ func (r *Replica) compactTick() error {
 	if r.compactAt == 0 {
 		r.compactAt = r.now + compactMillis/2
 	}
+	if r.compactAt-r.now > compactMillis {
+		r.compactAt = r.now // the clock was set back
+	}
 	if r.now < r.compactAt || r.adopting() {
 		return nil
 	}
@@ -256,6 +261,7 @@ func (r *Replica) compactTick() error {
 	if err := r.noteSeen(); err != nil {
 		return err
 	}
+	r.stagedTick()
 	r.eraTick()
 	s, err := r.summary(false)
 	if err != nil {
@@ -270,6 +276,22 @@ func (r *Replica) compactTick() error {
 		r.record(c)
 	}
 	return err
+}
+
+// stagedMillis is how long what a broken stream left is kept for the next one.
+const stagedMillis = 10 * 60_000
+
+// stagedTick forgets staged rows that nobody has gone on with.
+func (r *Replica) stagedTick() {
+	switch {
+	case !r.staged():
+		r.stagedSince = 0
+	case r.stagedSince == 0:
+		r.stagedSince = r.now
+	case r.now-r.stagedSince > stagedMillis:
+		r.dropStaged()
+		r.stagedSince = 0
+	}
 }
 
 // eraTick begins an era where the last one has become long: what a window

@@ -43,6 +43,8 @@ func (n *Node) Diff(ctx context.Context, peer string) (DiffReport, error) {
 		case err = <-began:
 		case <-ctx.Done():
 			return DiffReport{}, ctx.Err()
+		case <-n.broke:
+			return DiffReport{}, n.writeError() // it takes no more steps
 		case <-n.done:
 			return DiffReport{}, ErrClosed
 		}
@@ -52,6 +54,8 @@ func (n *Node) Diff(ctx context.Context, peer string) (DiffReport, error) {
 				return o.report, o.err
 			case <-ctx.Done():
 				return DiffReport{}, ctx.Err()
+			case <-n.broke:
+				return DiffReport{}, n.writeError()
 			case <-n.done:
 				return DiffReport{}, ErrClosed
 			}

@@ -83,41 +83,43 @@ func (r *Replica) Inspect(nowMillis int64, id gossip.SessionID, peer string, don
 	return step, true, err
 }
 
-// here notes what this side alone has.
-func (x *inspection) here(a *adoption) error {
-	x.report.SameLog = a.start.vector.Compare(a.theirs) == clock.Equal
-	dead := make(map[clock.Dot]bool, len(a.dead))
-	for _, d := range a.dead {
-		dead[d.dot] = true
+// here returns a report of what this side alone has. It reads all of the state,
+// and so runs beside the replica.
+func (x *inspection) here(a *adoption, dead []placedDot) (DiffReport, error) {
+	report := DiffReport{Peer: x.report.Peer}
+	known := make(map[placedDot]bool, len(dead))
+	for _, d := range dead {
+		known[d] = true
 	}
-	return a.start.view.Rows(nil, func(key []byte, row []merge.Survivor) error {
+	err := a.start.view.Rows(nil, func(key []byte, row []merge.Survivor) error {
 		for i := range row {
 			s := &row[i]
 			ahead := s.Dot.Seq > a.theirs.Seq(s.Dot.Lane)
-			if !ahead && !dead[s.Dot] {
+			if !ahead && !known[placedDot{string(key), s.Dot}] {
 				continue
 			}
-			if err := x.note(key, s, true, ahead); err != nil {
+			if err := report.note(key, s, true, ahead); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+	return report, err
 }
 
 // there notes what the other side alone has.
 func (x *inspection) there(a *adoption, row *compaction.Row) {
-	if err := x.note(row.Key, &row.Survivor, false, !a.start.vector.Covers(row.Dot.Entry())); err != nil && x.err == nil {
+	if err := x.report.note(row.Key, &row.Survivor, false, !a.start.vector.Covers(row.Dot.Entry())); err != nil && x.err == nil {
 		x.err = err
 	}
 }
 
-func (x *inspection) note(key []byte, s *merge.Survivor, here, isNew bool) error {
+func (d *DiffReport) note(key []byte, s *merge.Survivor, here, isNew bool) error {
 	entity, path, _, err := merge.ParseKey(key)
 	if err != nil {
 		return fmt.Errorf("compare states: %w", err)
 	}
-	x.report.add(DiffRow{
+	d.add(DiffRow{
 		Entity: entity, Path: path, Dot: s.Dot, Value: append(delta.Value(nil), s.Value...), Here: here, New: isNew,
 	})
 	return nil

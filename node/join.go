@@ -59,7 +59,6 @@ func (r *Replica) commitAdoption(a *adoption) error {
 	if err := r.apply(); err != nil {
 		return err
 	}
-	r.step.Freed = true
 	r.states.adopted++
 	r.endAdoption(a.from, a.pull, nil)
 	return r.admitAll(r.log.Pending.ReleaseAll())
@@ -106,7 +105,7 @@ func (r *Replica) joinEntry(a *adoption, e *delta.Entry) error {
 			}
 			key := merge.AppendKey(nil, d.Entity, d.Path, delta.TagOf(e.Lane, x.Creator, d))
 			_, err := r.db.Get(r.state.stageKey(key, dot))
-			if err == nil && !a.unstaged[dot] {
+			if err == nil && !a.unstaged[placedDot{string(key), dot}] {
 				continue // it lives there
 			}
 			if err != nil && !errors.Is(err, storage.ErrNotFound) {
@@ -135,8 +134,9 @@ func (r *Replica) joinDead(a *adoption) error {
 // joinStaged adds the rows that this side has not applied.
 func (r *Replica) joinStaged(a *adoption) error {
 	err := r.state.stagedRows(func(key []byte, s *merge.Survivor) error {
-		if s.Dot.Seq > a.theirs.Seq(s.Dot.Lane) || a.unstaged[s.Dot] {
-			return nil
+		at := placedDot{string(key), s.Dot}
+		if s.Dot.Seq > a.theirs.Seq(s.Dot.Lane) || a.unstaged[at] || a.start.vector.Covers(s.Dot.Entry()) && !a.rivals[at] {
+			return nil // of another offer, and not of this one
 		}
 		covered := r.log.Vector().Covers(s.Dot.Entry())
 		if plant.Is(plant.JoinStale) {
@@ -147,14 +147,17 @@ func (r *Replica) joinStaged(a *adoption) error {
 		}
 		return r.duel(key, s)
 	})
-	lo := r.state.key(kindStaged, nil)
-	r.batch.DeleteRange(lo, storage.PrefixEnd(lo))
+	r.dropStaged()
 	return err
 }
 
-// duel settles a dot that stands here with another row than there: the greater
-// sum stays. It takes an author that signed twice, unnoticed.
+// duel settles a dot that stands here with another row than there: the one of an
+// entry that is held, and so signed, stays; else the greater sum. It takes an
+// author that signed twice, unnoticed, or a server that lies.
 func (r *Replica) duel(key []byte, s *merge.Survivor) error {
+	if s.Dot.Seq > r.log.Floor(s.Dot.Lane) {
+		return nil
+	}
 	row, err := r.state.Row(key)
 	if err != nil {
 		return err
@@ -187,7 +190,14 @@ func (r *Replica) joinVector(a *adoption) error {
 		return err
 	}
 	r.hlc.Observe(a.offer.Time, r.now)
-	r.state.past = max(r.state.past, a.offer.Time, r.hlc.Last())
+	// What lies below the horizon now is no newer than the newest signed head,
+	// or than our own clock. A head that is dated far ahead must not keep reads
+	// of the past from being made for ever.
+	past := r.hlc.Last()
+	for i := range jumps {
+		past = max(past, min(jumps[i].Signed.Time, clock.TimestampAt(r.now+clock.MaxSkewMillis)))
+	}
+	r.state.past = max(r.state.past, past)
 	// Nothing of the past is known for what came as state. What is kept of it
 	// goes with the next truncation; a closing may need it until then.
 	r.log.RaiseHorizon()

@@ -63,6 +63,7 @@ type Node struct {
 	quit    chan struct{}
 	done    chan struct{} // closed when both goroutines have ended
 	stopped chan struct{} // closed when the node stopped by itself
+	broke   chan struct{} // closed when it failed in whatever way
 
 	commits commits
 	// jobs are those that run beside the replica.
@@ -151,6 +152,7 @@ func New(cfg Config) (*Node, error) {
 		quit:    make(chan struct{}),
 		done:    make(chan struct{}),
 		stopped: make(chan struct{}),
+		broke:   make(chan struct{}),
 		changed: make(chan struct{}),
 	}
 	n.visible.Store(r.log.Ordinal())
@@ -329,6 +331,7 @@ func (n *Node) fail(err error) {
 	if !n.failure.CompareAndSwap(nil, f) {
 		return
 	}
+	close(n.broke)
 	if f.readOnly {
 		n.Alarm("disk", "writing to the disk went wrong, the node is read-only: "+err.Error(),
 			"free space or replace the disk, then start the node again: it recovers")

@@ -15,11 +15,15 @@
 //
 // Behind the space's prefix, besides those of package oplog:
 //
-//	's' | row key                              ->  survivors (merge.AppendRow)
-//	'r' | name(target) | row key               ->  nothing: the row refers to the target
-//	'd' | row key | dot                        ->  killer, dead survivor
-//	'k' | scope's length (2) | scope | killer  ->  kept kill
-//	'm'                                        ->  digest, survivors, clock
+//	's' | row key                                    ->  survivors (merge.AppendRow)
+//	'r' | name(target) | row key                     ->  nothing: the row refers to the target
+//	'd' | era | row key | dot                        ->  killer, dead survivor
+//	'k' | era | scope's length (2) | scope | killer  ->  kept kill
+//	'h'                                              ->  eras
+//	'c' | number                                     ->  checkpoint
+//	'g' | row key | dot                              ->  survivor of a peer's state on its way
+//	'w' | peer                                       ->  ordinal up to which it holds all
+//	'm'                                              ->  digest, survivors, clock
 package node
 
 import (
@@ -107,6 +111,9 @@ type Replica struct {
 	// serving are the states that are served, and adopt the one that is pulled.
 	serving map[gossip.SessionID]*served
 	adopt   *adoption
+	// stagedSince is since when staged rows belong to no adoption, as far as was
+	// looked.
+	stagedSince int64
 	// inspecting is a comparison with a peer that was asked for.
 	inspecting *inspection
 	// pageBytes is pageBytes, or less in tests.
@@ -127,8 +134,6 @@ type Step struct {
 	Publish [][]byte
 	// Results are those of the requests of a Write, in order.
 	Results []Result
-	// Freed says that ranges were deleted whose space can be given back.
-	Freed bool
 	// Jobs are to be run; they need not wait for the commit.
 	Jobs []Job
 }

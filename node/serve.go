@@ -2,8 +2,10 @@ package node
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 
 	"github.com/rhizome-p2p/rhizome/clock"
 	"github.com/rhizome-p2p/rhizome/compaction"
@@ -16,7 +18,10 @@ import (
 
 const (
 	// maxServed bounds the states that are served at once: each pins a snapshot.
-	maxServed = 4
+	// No peer has more than one, and one that is held for longer than
+	// servedMost goes when another peer asks.
+	maxServed  = 4
+	servedMost = 10 * 60_000
 
 	// servedMillis is how long a peer may say nothing until its pin goes.
 	servedMillis = 120_000
@@ -35,8 +40,11 @@ const (
 type served struct {
 	pinned
 	pull    uint64
+	peer    string
 	client  *clock.Vector // the peer's when it asked
+	since   int64
 	touched int64
+	asking  bool // a question is being answered
 
 	want   *compaction.Set
 	at     rowCursor
@@ -53,10 +61,12 @@ type pinned struct {
 	vector *clock.Vector
 	lanes  []clock.LaneID // of vector, in order: what messages number
 	index  map[clock.LaneID]int
+	// gone says that nobody waits any more for what jobs read here.
+	gone *atomic.Bool
 }
 
 func (r *Replica) pin() pinned {
-	p := pinned{snap: r.db.Snapshot(), view: r.state.rows, vector: r.log.Vector().Clone()}
+	p := pinned{snap: r.db.Snapshot(), view: r.state.rows, vector: r.log.Vector().Clone(), gone: new(atomic.Bool)}
 	p.view.r = p.snap
 	p.number(p.vector)
 	return p
@@ -71,11 +81,15 @@ func (p *pinned) number(v *clock.Vector) {
 	}
 }
 
-func (p *pinned) close() { _ = p.snap.Close() } // it was only read from
+func (p *pinned) close() {
+	p.gone.Store(true)
+	_ = p.snap.Close() // it was only read from
+}
 
 // serve pins the state for a peer that needs it, and says what it is.
 func (r *Replica) serve(t gossip.Serve) error {
 	r.release(t.From)
+	r.makeRoom(t.Peer)
 	if len(r.serving) >= maxServed {
 		r.machine.SendState(t.From, t.Pull, false, []byte{compaction.MsgBusy})
 		return nil
@@ -83,7 +97,7 @@ func (r *Replica) serve(t gossip.Serve) error {
 	if err := r.apply(); err != nil {
 		return err
 	}
-	s := &served{pinned: r.pin(), pull: t.Pull, client: t.Theirs, size: r.pageBytes, touched: r.now}
+	s := &served{pinned: r.pin(), pull: t.Pull, peer: t.Peer, client: t.Theirs, size: r.pageBytes, since: r.now, touched: r.now}
 	r.serving[t.From] = s
 	o := compaction.Offer{Root: r.log.Root(), Digest: r.Digest(), Rows: r.Survivors(), Time: r.hlc.Last()}
 	for _, tip := range r.log.Tips() {
@@ -106,6 +120,23 @@ func (r *Replica) serve(t gossip.Serve) error {
 	return nil
 }
 
+// makeRoom releases what the peer was served on another session, and where there
+// is no room what has been held for too long.
+func (r *Replica) makeRoom(peer string) {
+	var oldest gossip.SessionID
+	for id, s := range r.serving { // the order does not matter: the oldest is one
+		switch {
+		case s.peer == peer:
+			r.release(id)
+		case r.now-s.since > servedMost && (oldest == 0 || s.since < r.serving[oldest].since || s.since == r.serving[oldest].since && id < oldest):
+			oldest = id
+		}
+	}
+	if oldest != 0 && len(r.serving) >= maxServed {
+		r.release(oldest)
+	}
+}
+
 // release ends what is served to a session.
 func (r *Replica) release(id gossip.SessionID) {
 	if s := r.serving[id]; s != nil {
@@ -117,6 +148,7 @@ func (r *Replica) release(id gossip.SessionID) {
 // serveTick releases what nobody asks for any more.
 func (r *Replica) serveTick() {
 	for id, s := range r.serving { // the order does not matter
+		s.touched = min(s.touched, r.now) // the clock was set back
 		if !r.machine.Alive(id) || r.now-s.touched >= servedMillis {
 			r.release(id)
 		}
@@ -131,6 +163,9 @@ func (r *Replica) onAsk(t gossip.State) error {
 	}
 	s.touched = r.now
 	kind, b := t.Payload[0], t.Payload[1:]
+	if s.asking && kind != compaction.MsgCredit && kind != compaction.MsgRelease {
+		return fmt.Errorf("%w: a question before the last one was answered", compaction.ErrMalformed)
+	}
 	switch kind {
 	case compaction.MsgAskSums, compaction.MsgAskList:
 		shift, stretches, err := compaction.ParseAsk(b, len(s.lanes))
@@ -142,7 +177,9 @@ func (r *Replica) onAsk(t gossip.State) error {
 			return nil
 		}
 		if len(stretches) == 0 {
-			stretches = nil
+			if stretches = nil; shift < compaction.FirstShift(s.vector) {
+				return fmt.Errorf("%w: all stretches of %d", compaction.ErrMalformed, shift)
+			}
 		}
 		r.serveJob(t, s, func() ([][]byte, error) {
 			table := compaction.NewTable(shift, stretches)
@@ -177,11 +214,18 @@ func (r *Replica) onAsk(t gossip.State) error {
 
 // serveJob runs work on a pinned state and sends what it returns.
 func (r *Replica) serveJob(t gossip.State, s *served, work func() ([][]byte, error)) {
+	s.asking = true
 	r.later(func() func() error {
 		messages, err := work()
 		return func() error {
 			if r.serving[t.From] != s {
 				return nil // released meanwhile: whatever went wrong with it
+			}
+			s.asking = false
+			if errors.Is(err, delta.ErrMalformed) {
+				r.release(t.From)
+				r.machine.Misbehaved(r.now, t.From, err)
+				return nil
 			}
 			if err != nil {
 				return fmt.Errorf("serve state: %w", err)
@@ -232,6 +276,9 @@ func (r *Replica) servePage(t gossip.State, s *served) {
 // each calls f with every survivor that the pinned vector covers.
 func (p *pinned) each(f func(key []byte, lane int, s *merge.Survivor) error) error {
 	return p.view.Rows(nil, func(key []byte, row []merge.Survivor) error {
+		if p.gone.Load() {
+			return errReleased
+		}
 		for i := range row {
 			lane, ok := p.index[row[i].Dot.Lane]
 			if !ok || row[i].Dot.Seq > p.vector.Seq(row[i].Dot.Lane) {
@@ -244,6 +291,13 @@ func (p *pinned) each(f func(key []byte, lane int, s *merge.Survivor) error) err
 		return nil
 	})
 }
+
+// errReleased ends a job that nobody waits for.
+var errReleased = errors.New("released")
+
+// maxListRows bounds one answer: what a client asks for is a quarter of it, and
+// more than one entry can hold on top.
+const maxListRows = 1 << 20
 
 // tally counts the state by stretches.
 func (p *pinned) tally(t *compaction.Table) error {
@@ -259,6 +313,9 @@ func (p *pinned) list(stretches []compaction.Stretch) ([][]byte, error) {
 	var out []compaction.Listed
 	err := p.each(func(key []byte, lane int, s *merge.Survivor) error {
 		if set.Has(lane, s.Dot.Seq) {
+			if len(out) >= maxListRows {
+				return fmt.Errorf("%w: a list of more than %d survivors", compaction.ErrMalformed, maxListRows)
+			}
 			out = append(out, compaction.Listed{Lane: lane, Seq: s.Dot.Seq, Index: s.Dot.Index, Sum: s.Sum(key)})
 		}
 		return nil
@@ -266,8 +323,12 @@ func (p *pinned) list(stretches []compaction.Stretch) ([][]byte, error) {
 	return compaction.ListPages(out), err
 }
 
-// maxRevivable bounds the dead incs that are served.
-const maxRevivable = 1 << 18
+// maxRevivable bounds the dead incs that are served, and maxRevivableBytes what
+// they take.
+const (
+	maxRevivable      = 1 << 18
+	maxRevivableBytes = 16 << 20
+)
 
 // revivable lists the dead incs that the closing of their lane would revive:
 // those that only their own lane killed, and of which the client has not applied
@@ -278,24 +339,40 @@ func (p *pinned) revivable(client *clock.Vector) (messages [][]byte, err error) 
 		return nil, err
 	}
 	var page []byte
-	n := 0
+	n, size := 0, 0
+	var row []byte // whose kills by other lanes are foreign
+	var foreign []delta.Kill
 	flush := func(last byte) {
 		messages = append(messages, append([]byte{compaction.MsgDead, last}, gossip.Compress(page)...))
 		page = nil
 	}
 	err = p.view.deadIn(all, nil, func(key []byte, killer clock.Dot, s *merge.Survivor) error {
 		lane, ok := p.index[s.Dot.Lane]
-		if s.Verb != delta.Inc || !ok || killer.Lane != s.Dot.Lane || client.Covers(killer.Entry()) || n >= maxRevivable {
+		if p.gone.Load() {
+			return errReleased
+		}
+		if s.Verb != delta.Inc || !ok || killer.Lane != s.Dot.Lane || client.Covers(killer.Entry()) ||
+			n >= maxRevivable || size >= maxRevivableBytes {
 			return nil
 		}
-		elsewhere := false
-		if err := p.view.killsOf(all, key, func(by clock.Dot, k *delta.Kill) bool {
-			elsewhere = by.Lane != s.Dot.Lane && k.Hits(s.Dot)
-			return !elsewhere
-		}); err != nil || elsewhere {
-			return err
+		if !bytes.Equal(row, key) {
+			// A counter has as many kills as incs: they are read once a row.
+			row, foreign = append(row[:0], key...), nil
+			if err := p.view.killsOf(all, key, func(by clock.Dot, k *delta.Kill) bool {
+				if by.Lane != s.Dot.Lane {
+					foreign = append(foreign, *k)
+				}
+				return true
+			}); err != nil {
+				return err
+			}
 		}
+		if slices.ContainsFunc(foreign, func(k delta.Kill) bool { return k.Hits(s.Dot) }) {
+			return nil
+		}
+		before := len(page)
 		page = compaction.AppendDead(page, key, lane, s, killer)
+		size += len(page) - before
 		if n++; len(page) >= pageBytes {
 			flush(0)
 		}

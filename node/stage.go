@@ -41,6 +41,12 @@ func (v *rows) stagedRows(f func(key []byte, s *merge.Survivor) error) error {
 	return nil
 }
 
+// dropStaged forgets what is staged.
+func (r *Replica) dropStaged() {
+	lo := r.state.key(kindStaged, nil)
+	r.batch.DeleteRange(lo, storage.PrefixEnd(lo))
+}
+
 // staged reports whether anything is. An error counts as something: what reads
 // it next will say so.
 func (r *Replica) staged() bool {

@@ -432,10 +432,10 @@ func (l *Log) Adopt(b storage.Batch, jumps []Jump, tips []clock.LaneHead, covers
 		j := &jumps[i]
 		id := l.AddLane(j.Key)
 		s := l.lanes[id]
-		if len(s.fresh) > 0 || j.Head.Seq <= was.Seq(id) || s.closed > 0 && j.Head.Seq >= s.closed {
+		if len(s.fresh) > 0 || j.Head.Seq <= l.vector.Seq(id) || s.closed > 0 && j.Head.Seq >= s.closed {
 			return fmt.Errorf("adopt %v:%d: the lane stands at %d", id, j.Head.Seq, was.Seq(id))
 		}
-		dropped += was.Seq(id) - s.floor
+		dropped += l.vector.Seq(id) - s.floor
 		l.vector.Set(id, j.Head)
 		if len(j.Signed.Sig) > 0 && !plant.Is(plant.HeadUnsigned) {
 			s.signed = delta.SignedHead{Header: j.Signed.Header, Sig: append([]byte(nil), j.Signed.Sig...)}
