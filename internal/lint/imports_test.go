@@ -25,6 +25,7 @@ var testKits = []string{
 // layers is the table of DESIGN: nothing points up, Pebble and libp2p have one
 // importer each, and every dependency has the place that needs it.
 var layers = map[string]layer{
+	"backup":  {others: []string{"github.com/klauspost/compress"}},
 	"digest":  {},
 	"clock":   {own: []string{"digest"}},
 	"delta":   {own: []string{"clock"}, others: []string{"github.com/ipfs/go-cid", "github.com/multiformats/go-multihash", "github.com/oasisprotocol/curve25519-voi"}},
