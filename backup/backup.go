@@ -91,8 +91,10 @@ type Header struct {
 	// and transport: secrets. Identity is nil where it was left out.
 	Network  []byte `json:"network"`
 	Identity []byte `json:"identity,omitempty"`
-	// Listen and Peers are addresses: those listened on, and those of peers.
+	// Listen are the addresses listened on, Own those that others dial, Peers
+	// those of peers.
 	Listen []string `json:"listen,omitempty"`
+	Own    []string `json:"own,omitempty"`
 	Peers  []string `json:"peers,omitempty"`
 }
 
