@@ -117,6 +117,9 @@ func openRepo(dir string, wait time.Duration) (*repo, error) {
 	if err := r.read(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open repo %s: %w", dir, err), lock.Close())
 	}
+	if err := r.finishRepair(); err != nil {
+		return nil, errors.Join(fmt.Errorf("open repo %s: %w", dir, err), lock.Close())
+	}
 	return r, nil
 }
 

@@ -45,7 +45,7 @@ var layers = map[string]layer{
 	}},
 
 	".": {
-		own:    []string{"backup", "clock", "delta", "node", "gossip", "gossip/p2p", "storage", "storage/pebblestore"},
+		own:    []string{"backup", "clock", "delta", "oplog", "node", "gossip", "gossip/p2p", "storage", "storage/pebblestore"},
 		others: []string{"golang.org/x/sys"},                 // when a file was born
 		tests:  []string{"github.com/cockroachdb/pebble/v2"}, // the benchmarks run raw Pebble beside the node
 	},

@@ -68,7 +68,8 @@ type salvage struct {
 // damaged notes what is wrong with a file.
 func (s *salvage) damaged(name string, err error) {
 	if err != nil && len(s.rep.Damaged) < maxDamaged {
-		s.rep.Damaged = append(s.rep.Damaged, fmt.Sprintf("%s: %v", name, err))
+		text, _, _ := strings.Cut(err.Error(), "\n") // what follows is for programs
+		s.rep.Damaged = append(s.rep.Damaged, name+": "+text)
 	}
 }
 

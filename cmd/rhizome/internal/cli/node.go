@@ -343,7 +343,7 @@ func (a *app) printReport(r *api.VerifyReport) error {
 	}
 	if len(r.Problems) > 0 {
 		return api.NewProblem(api.CodeError, fmt.Sprintf("verify found %d problems", len(r.Problems)),
-			"keep a copy of the repo; a new one that joins the network gets what the peers hold")
+			"with the node stopped, rhizome repair gets the repo anew from its peers, and keeps what can be read")
 	}
 	return nil
 }

@@ -1,0 +1,77 @@
+package node
+
+import (
+	"github.com/rhizome-p2p/rhizome/clock"
+	"github.com/rhizome-p2p/rhizome/delta"
+	"github.com/rhizome-p2p/rhizome/gossip"
+	"github.com/rhizome-p2p/rhizome/oplog"
+)
+
+// Salvaged takes in entries of one lane, in their order, that were read from a
+// damaged store and whose signatures hold. It stops at the first that is not
+// ready, and returns how many were taken before. Peers are told of them.
+func (r *Replica) Salvaged(nowMillis int64, key delta.LaneKey, entries []*delta.Entry) (Step, int, error) {
+	r.begin(nowMillis)
+	r.log.AddLane(key)
+	taken := 0
+	var freed []*delta.Entry
+	var message []byte
+	for _, e := range entries {
+		v, _, err := r.log.Check(e)
+		if err != nil {
+			return Step{}, taken, err
+		}
+		if v == oplog.Forked {
+			if err := r.forked(e); err != nil {
+				return Step{}, taken, err
+			}
+		}
+		if v != oplog.Ready {
+			break
+		}
+		// Another's entry was not written here, whatever an older identity of
+		// this repo has done.
+		e.Local = e.Local && key.Author == r.author
+		if _, err := r.admitOne(e, &freed); err != nil {
+			return Step{}, taken, err
+		}
+		taken++
+		if len(message) > 0 && len(message)+len(e.Raw) > gossip.MaxPublishBytes {
+			r.step.Publish = append(r.step.Publish, message)
+			message = nil
+		}
+		message = gossip.AppendPublished(message, key, e)
+	}
+	if len(message) > 0 {
+		r.step.Publish = append(r.step.Publish, message)
+	}
+	if err := r.admitAll(freed); err != nil {
+		return Step{}, taken, err
+	}
+	step, err := r.end()
+	return step, taken, err
+}
+
+// Salvaged has the replica take in entries that were read from a damaged store;
+// see Replica.Salvaged.
+func (n *Node) Salvaged(key delta.LaneKey, entries []*delta.Entry) (taken int, err error) {
+	n.turn.Lock()
+	defer n.turn.Unlock()
+	step, err := n.try(func(now int64) (s Step, err error) {
+		s, taken, err = n.replica.Salvaged(now, key, entries)
+		return s, err
+	})
+	if err == nil {
+		n.queue <- outcome{step: step, ordinal: n.replica.log.Ordinal()}
+	}
+	return taken, err
+}
+
+// Held returns how far a lane is held, and whether a fork has closed it.
+func (n *Node) Held(l clock.LaneID) (head clock.Head, closed bool) {
+	n.query(func() {
+		head = n.replica.log.Vector().Head(l)
+		_, closed = n.replica.log.ClosedAt(l)
+	})
+	return head, closed
+}
