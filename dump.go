@@ -13,11 +13,11 @@ import (
 	"github.com/rhizome-p2p/rhizome/delta"
 )
 
-// The types of package backup that callers meet.
-type (
-	BackupHeader  = backup.Header
-	BackupSummary = backup.Summary
-)
+// A BackupHeader says what a backup holds; see package backup.
+type BackupHeader = backup.Header
+
+// A BackupSummary tells what was read or written of one.
+type BackupSummary = backup.Summary
 
 // BackupOptions say what goes into a backup.
 type BackupOptions struct {

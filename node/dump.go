@@ -20,17 +20,20 @@ type Dump struct {
 }
 
 // Dump pins the store between two steps, so that log, state and what is
-// counted of them agree. It also works on a node that is read-only. What it
-// pins may still be on its way to the disk: that is no harm to whoever opens it
-// elsewhere, since nobody goes on there with the lane that it was written to.
-func (n *Node) Dump() *Dump {
-	d := &Dump{prefix: n.rows.prefix}
-	n.query(func() {
-		r := n.replica
-		d.snap = n.db.Snapshot()
-		d.Root, d.Digest = r.log.Root(), r.Digest()
-		d.Entries, d.Lanes, d.Rows = r.log.Entries(), uint64(r.log.Vector().Len()), r.Survivors()
-	})
+// counted of them agree. What it pins may still be on its way to the disk: that
+// is no harm to whoever opens it elsewhere, since nobody goes on there with the
+// lane that it was written to.
+func (r *Replica) Dump() *Dump {
+	return &Dump{
+		Root: r.log.Root(), Digest: r.Digest(), Entries: r.log.Entries(), Lanes: uint64(r.log.Vector().Len()),
+		Rows: r.Survivors(), snap: r.db.Snapshot(), prefix: r.log.Prefix(),
+	}
+}
+
+// Dump is Replica.Dump in the replica's turn. It also works on a node that is
+// read-only.
+func (n *Node) Dump() (d *Dump) {
+	n.query(func() { d = n.replica.Dump() })
 	return d
 }
 
