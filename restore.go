@@ -18,6 +18,7 @@ import (
 	"github.com/rhizome-p2p/rhizome/backup"
 	"github.com/rhizome-p2p/rhizome/gossip/p2p"
 	"github.com/rhizome-p2p/rhizome/node"
+	"github.com/rhizome-p2p/rhizome/oplog"
 	"github.com/rhizome-p2p/rhizome/storage"
 	"github.com/rhizome-p2p/rhizome/storage/pebblestore"
 )
@@ -179,6 +180,9 @@ func (s *restoring) fill(ctx context.Context, db storage.DB) error {
 	for p, err := range s.r.Pairs() {
 		if err != nil {
 			return err
+		}
+		if s.fresh {
+			oplog.Disown(p.Key, p.Value)
 		}
 		key = append(append(key[:0], spacePrefix...), p.Key...)
 		b.Set(key, p.Value)

@@ -80,7 +80,7 @@ func (b *Reader) Header() *Header { return &b.header }
 func (b *Reader) Read() Summary { return b.sum }
 
 // Pairs yields the pairs in key order; their slices are valid until the next
-// step. A pair's own section was checked before it is yielded. An error comes
+// step, and the caller's to change until then. A pair's own section was checked before it is yielded. An error comes
 // last, with an empty pair; without one, the whole file was read and holds.
 func (b *Reader) Pairs() iter.Seq2[Pair, error] {
 	return func(yield func(Pair, error) bool) {

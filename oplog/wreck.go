@@ -104,3 +104,13 @@ func (w *Wreck) Entry(key, value []byte) (WreckLane, *delta.Entry, error) {
 	}
 	return l, e, nil
 }
+
+// Disown takes from a row, whose key stands without the space's prefix, that the
+// entry in it was written by this replica, for a copy of the log that another
+// author goes on with: the one who wrote it writes it again after a fork, and
+// nobody else must. The value is changed in place.
+func Disown(key, value []byte) {
+	if len(key) == 13 && (key[0] == kindEntry || key[0] == kindKept) && len(value) > 0 {
+		value[0] &^= flagLocal
+	}
+}

@@ -105,6 +105,15 @@ func TestWreck(t *testing.T) {
 			}
 		}
 	}
+	kept := bytes.Clone(rows[0].Value)
+	Disown(rows[0].Key[len(testPrefix):], kept)
+	if _, e, err := w.Entry(rows[0].Key, kept); err != nil || e.Local {
+		t.Errorf("a disowned entry: %+v %v", e, err)
+	}
+	row := bytes.Clone(lanes[0].Value)
+	if Disown(lanes[0].Key[len(testPrefix):], row); !bytes.Equal(row, lanes[0].Value) {
+		t.Error("a lane is disowned")
+	}
 	if _, _, err := w.Entry(rows[0].Key[1:], rows[0].Value); !errors.Is(err, storage.ErrCorrupt) {
 		t.Errorf("a key of another length: %v", err)
 	}

@@ -22,12 +22,17 @@ func TestBackup(t *testing.T) {
 			t.Errorf("%q: %q %v %v", query, text, err, resp.Header)
 		}
 	}
-	f.fail = errors.New("the disk is gone")
+	failWith := func(err error) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.fail = err
+	}
+	failWith(errors.New("the disk is gone"))
 	resp := open(t, http.MethodGet, base+"/v1/backup", nil)
 	if text, err := io.ReadAll(resp.Body); err == nil || resp.StatusCode != http.StatusOK {
 		t.Errorf("cut short: %q with status %d and no error", text, resp.StatusCode)
 	}
-	f.fail = fmt.Errorf("%w: it stopped", rhizome.ErrClosed)
+	failWith(fmt.Errorf("%w: it stopped", rhizome.ErrClosed))
 	if resp := open(t, http.MethodGet, base+"/v1/backup", nil); resp.StatusCode != http.StatusServiceUnavailable {
 		t.Errorf("a node that stopped: status %d", resp.StatusCode)
 	}

@@ -287,13 +287,16 @@ func (f *fake) Verify(_ context.Context, progress func(done, total uint64)) (rhi
 
 // Backup writes some bytes, and fails behind them where it is to fail.
 func (f *fake) Backup(_ context.Context, w io.Writer, o rhizome.BackupOptions) (sum rhizome.BackupSummary, err error) {
-	if errors.Is(f.fail, rhizome.ErrClosed) {
-		return sum, f.fail
+	f.mu.Lock()
+	fail := f.fail
+	f.mu.Unlock()
+	if errors.Is(fail, rhizome.ErrClosed) {
+		return sum, fail
 	}
 	if _, err := fmt.Fprintf(w, "a backup, identity %v", !o.WithoutIdentity); err != nil {
 		return sum, err
 	}
-	return sum, f.fail
+	return sum, fail
 }
 
 func (f *fake) ID() string            { return "node" }
