@@ -56,6 +56,9 @@ type RepairOptions struct {
 type RepairReport struct {
 	// Healthy says that nothing was wrong, and nothing was done.
 	Healthy bool
+	// Reindexed says that the index of references alone was wrong, and was built
+	// anew: no peer was needed.
+	Reindexed bool
 	// Problems are what was wrong.
 	Problems []string
 	// Aside is where the damaged data is kept.
@@ -130,7 +133,7 @@ func Repair(ctx context.Context, o RepairOptions) (rep RepairReport, err error) 
 	}
 	defer func() { err = errors.Join(err, r.close()) }()
 	p := &repairing{repo: r, opts: o, rep: &rep, stage: filepath.Join(o.Dir, repairingDir)}
-	if err := p.examine(ctx); err != nil || rep.Healthy {
+	if err := p.examine(ctx); err != nil || rep.Healthy || rep.Reindexed {
 		return rep, err
 	}
 	if err := p.prepare(); err != nil {
@@ -172,13 +175,28 @@ func (p *repairing) examine(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return errors.Join(ctx.Err(), n.end())
 	}
+	if err == nil && v.Index > 0 && v.Index >= len(v.Problems) {
+		err = p.reindex(ctx, n)
+	}
 	for _, e := range []error{err, n.Err(), n.end()} {
 		if e != nil {
 			p.problem(e)
 		}
 	}
 	p.rep.Healthy = len(p.rep.Problems) == 0 && !p.opts.Force
+	p.rep.Reindexed = p.rep.Reindexed && len(p.rep.Problems) == len(v.Problems) && !p.opts.Force
 	return nil
+}
+
+// reindex mends the index of references, where nothing else is wrong, and sees
+// that nothing is then.
+func (p *repairing) reindex(ctx context.Context, n *Node) error {
+	if err := n.core.Reindex(ctx); err != nil {
+		return err
+	}
+	v, err := n.Verify(ctx, func(done, _ uint64) { p.opts.Progress("examined again", done) })
+	p.rep.Reindexed = err == nil && len(v.Problems) == 0
+	return err
 }
 
 // problem notes an error; what stands behind its first line is for programs.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/rhizome-p2p/rhizome/clock"
+	"github.com/rhizome-p2p/rhizome/storage"
 )
 
 // files returns the files of a store whose names have a part, the largest first.
@@ -306,5 +307,33 @@ func TestRepairCrash(t *testing.T) {
 			}
 			mustClose(t, n)
 		})
+	}
+}
+
+// Where the index of references alone is wrong, no peer is needed.
+func TestRepairIndex(t *testing.T) {
+	dir := t.TempDir()
+	a := open(t, Options{Dir: dir, Create: true, Offline: true})
+	for _, e := range []string{"a", "b"} {
+		if _, err := a.Put(t.Context(), e, map[string]any{"to": map[string]any{"$ref": "c"}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w := a.store.NewBatch()
+	lo := append(append([]byte{}, spacePrefix...), 'r')
+	w.DeleteRange(lo, storage.PrefixEnd(lo))
+	if err := storage.ApplySync(a.store, w); err != nil {
+		t.Fatal(err)
+	}
+	digest := digestOf(t, a)
+	mustClose(t, a)
+	rep, err := Repair(t.Context(), RepairOptions{Dir: dir})
+	if err != nil || !rep.Reindexed || rep.Healthy || len(rep.Problems) != 1 || rep.Aside != "" {
+		t.Errorf("%+v %v", rep, err)
+	}
+	a = open(t, Options{Dir: dir, Offline: true})
+	mustVerify(t, a)
+	if digestOf(t, a) != digest {
+		t.Error("another digest")
 	}
 }

@@ -23,9 +23,10 @@ func (a *app) repairCmd() *cobra.Command {
 		long: `For a stopped node whose repo verify finds damaged, or whose repo does not open. The
 repo gets a new store under the same identity: what peers hold comes from them, and
 what no peer has from the signed entries that can still be read. The damaged data
-is kept beside it, as data.damaged-TIME.
+is kept beside it, as data.damaged-TIME. Where the index of references alone is wrong,
+it is built anew in place, and no peer is needed.
 
-A peer must be up. Where none is reached within the timeout, which counts only while
+Else a peer must be up. Where none is reached within the timeout, which counts only while
 nothing goes forward, nothing is changed. A repo that nothing is wrong with is left
 alone; --force repairs it all the same. What could not be read and is on no peer is
 listed: those entries are gone, but for what the damaged data still holds.`,
@@ -65,6 +66,8 @@ func (a *app) repair(ctx context.Context, timeout time.Duration, force bool) err
 		a.out.value(out)
 	case rep.Healthy:
 		a.out.printf("ok  nothing is wrong with the repo\n")
+	case rep.Reindexed:
+		a.out.printf("ok  the index of references was wrong, and is built anew\n")
 	case a.out.form == "raw":
 		a.out.printf("%s\n", out.Aside)
 	default:
@@ -89,6 +92,7 @@ func (a *app) repairError(err error) error {
 // A repairReport is what a repair found and did, as JSON has it.
 type repairReport struct {
 	Healthy     bool          `json:"healthy"`
+	Reindexed   bool          `json:"reindexed"`
 	Problems    []string      `json:"problems"`
 	Aside       string        `json:"aside,omitempty"`
 	Files       int           `json:"files"`
@@ -114,7 +118,7 @@ type lostEntries struct {
 
 func repairReportOf(r *rhizome.RepairReport) repairReport {
 	out := repairReport{
-		Healthy: r.Healthy, Problems: append([]string{}, r.Problems...), Aside: r.Aside, Files: r.Files,
+		Healthy: r.Healthy, Reindexed: r.Reindexed, Problems: append([]string{}, r.Problems...), Aside: r.Aside, Files: r.Files,
 		Unreadable: append([]string{}, r.Unreadable...), Salvaged: r.Salvaged, Returned: r.Returned,
 		ReturnedOwn: r.ReturnedOwn, Lost: make([]lostEntries, 0, len(r.Lost)), Peers: r.Peers, Entries: r.Entries,
 		Rows: r.Rows, Digest: r.Digest,
