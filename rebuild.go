@@ -35,10 +35,6 @@ func (p *repairing) rebuild(ctx context.Context) (err error) {
 		return fmt.Errorf("repair: %w", err)
 	}
 	defer func() { err = errors.Join(err, scratch.Close()) }()
-	wreck, err := p.salvage(ctx, scratch)
-	if err != nil {
-		return err
-	}
 	n, err := p.open(Options{
 		Listen: p.opts.Listen, Bootstrap: p.opts.Bootstrap, data: filepath.Join(repairingDir, dataDir),
 	})
@@ -47,6 +43,10 @@ func (p *repairing) rebuild(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, n.end()) }()
 	if err := p.agree(ctx, n); err != nil {
+		return err
+	}
+	wreck, err := p.salvage(ctx, n, scratch)
+	if err != nil {
 		return err
 	}
 	if err := p.giveBack(ctx, n, wreck, scratch); err != nil {
@@ -72,8 +72,14 @@ func (p *repairing) rebuild(ctx context.Context) (err error) {
 
 // salvage copies the signed entries that can be read to the scratch store,
 // which puts them in order.
-func (p *repairing) salvage(ctx context.Context, scratch storage.DB) (*oplog.Wreck, error) {
+func (p *repairing) salvage(ctx context.Context, n *Node, scratch storage.DB) (*oplog.Wreck, error) {
 	w := oplog.NewWreck(spacePrefix, p.repo.genesis.id())
+	// Where the rows of lanes are lost, peers know most of them, and the marker
+	// the one that was written last.
+	w.Guess(n.core.LaneKeys())
+	if key, ok := readMarker(p.opts.Dir); ok {
+		w.Guess([]delta.LaneKey{key})
+	}
 	dir := filepath.Join(p.opts.Dir, dataDir)
 	lo, hi := w.LaneRange()
 	_, err := pebblestore.Salvage(dir, nil, lo, hi, func(key, value []byte) error {

@@ -162,7 +162,8 @@ func (p *repairing) open(o Options) (*Node, error) {
 
 // examine looks whether anything is wrong.
 func (p *repairing) examine(ctx context.Context) error {
-	n, err := p.open(Options{Offline: true})
+	// The marker stays: nothing is written to any lane.
+	n, err := p.open(Options{Offline: true, data: dataDir})
 	if errors.Is(err, storage.ErrCorrupt) || err != nil && p.opts.Force && !errors.Is(err, storage.ErrLocked) {
 		p.problem(err)
 		return nil

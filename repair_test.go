@@ -198,6 +198,50 @@ func TestRepairLosesNoMoreThanIsUnreadable(t *testing.T) {
 	mustNotFork(t, b, c)
 }
 
+// Wherever a table is damaged: what the report says is lost is lost, what it
+// does not say is there, and the repo is whole.
+func TestRepairAnywhere(t *testing.T) {
+	dirA, dirB := t.TempDir(), t.TempDir()
+	a := open(t, Options{Dir: dirA, Create: true})
+	b := join(t, Options{Dir: dirB}, a)
+	shared, unsent := make(map[clock.Dot]bool), make(map[clock.Dot]bool)
+	write(t, a, "a", 60, shared)
+	settled(t, 10*time.Second, a, b)
+	mustClose(t, b)
+	mustClose(t, a)
+	off := open(t, Options{Dir: dirA, Offline: true})
+	write(t, off, "unsent", 60, unsent)
+	mustClose(t, off)
+	reopen(t, dirA)
+	for at := 40; at < 1000; at += 120 {
+		peer := open(t, Options{Dir: copyDir(t, dirB)})
+		broken := copyDir(t, dirA)
+		for _, f := range files(t, broken, ".sst") {
+			flipAt(t, f, at)
+		}
+		rep, err := Repair(t.Context(), RepairOptions{Dir: broken, Timeout: 20 * time.Second, Force: true, Bootstrap: peer.Addrs()})
+		if err != nil {
+			t.Fatalf("at %d: %v", at, err)
+		}
+		lost := uint64(0)
+		for _, l := range rep.Lost {
+			lost += l.To - l.From + 1
+		}
+		c := open(t, Options{Dir: broken, Offline: true})
+		mustVerify(t, c)
+		digestEqual(t, c, peer)
+		if missing := notInLog(t, peer, unsent); uint64(len(missing)) != lost {
+			t.Errorf("at %d: %d edits are lost, the report says %d: %+v", at, len(missing), lost, rep)
+		}
+		if missing := notInLog(t, c, shared); len(missing) > 0 {
+			t.Errorf("at %d: %d edits that the peer has are lost", at, len(missing))
+		}
+		t.Logf("at %d: %d problems, %d entries read, %d returned, %d lost", at, len(rep.Problems), rep.Salvaged, rep.Returned, lost)
+		mustClose(t, c)
+		mustClose(t, peer)
+	}
+}
+
 // Without a peer nothing changes; so it is where the repair is ended.
 func TestRepairWithoutPeers(t *testing.T) {
 	dir := t.TempDir()

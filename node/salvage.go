@@ -75,3 +75,14 @@ func (n *Node) Held(l clock.LaneID) (head clock.Head, closed bool) {
 	})
 	return head, closed
 }
+
+// LaneKeys returns who writes the lanes of which anything is held.
+func (n *Node) LaneKeys() (keys []delta.LaneKey) {
+	n.query(func() {
+		for _, l := range n.replica.log.Vector().Lanes() {
+			key, _ := n.replica.log.Lanes.Key(l)
+			keys = append(keys, key)
+		}
+	})
+	return keys
+}

@@ -18,7 +18,14 @@ import (
 type Wreck struct {
 	s     Store // for its keys; it knows no lanes
 	lanes map[uint32]WreckLane
+	// guesses are lanes whose rows may be lost, and tries counts the entries of a
+	// number to which none of them fitted.
+	guesses []delta.LaneKey
+	tries   map[uint32]int
 }
+
+// maxTries bounds the entries of one number that are held against the guesses.
+const maxTries = 8
 
 // A WreckLane is a lane whose row was found.
 type WreckLane struct {
@@ -31,7 +38,7 @@ type WreckLane struct {
 
 // NewWreck returns a wreck of which nothing has been found.
 func NewWreck(prefix []byte, space clock.Hash) *Wreck {
-	return &Wreck{s: Store{prefix: prefix, space: space}, lanes: make(map[uint32]WreckLane)}
+	return &Wreck{s: Store{prefix: prefix, space: space}, lanes: make(map[uint32]WreckLane), tries: make(map[uint32]int)}
 }
 
 // LaneRange returns where the rows of lanes stand.
@@ -73,6 +80,28 @@ func (w *Wreck) AddLane(key, value []byte) error {
 	return nil
 }
 
+// Guess names lanes that may have been there, for entries whose lane's row is
+// lost: rows of lanes are few, and one bad block can hold all of them. A
+// signature tells whether a guess is right.
+func (w *Wreck) Guess(keys []delta.LaneKey) { w.guesses = append(w.guesses, keys...) }
+
+// guess finds the lane of a number by one of its entries.
+func (w *Wreck) guess(number uint32, seq uint64, value []byte) (WreckLane, bool) {
+	if w.tries[number] >= maxTries {
+		return WreckLane{}, false
+	}
+	w.tries[number]++
+	for _, k := range w.guesses {
+		l := WreckLane{Number: number, ID: k.ID(w.s.space), Key: k}
+		rec, err := w.s.parseRecord(clock.EntryID{Lane: l.ID, Seq: seq}, value)
+		if err == nil && delta.Verify(k, &rec.Header, rec.Sig) == nil {
+			w.lanes[number] = l
+			return l, true
+		}
+	}
+	return WreckLane{}, false
+}
+
 // Lanes returns the lanes that were found, by their numbers.
 func (w *Wreck) Lanes() []WreckLane {
 	return slices.SortedFunc(maps.Values(w.lanes), func(a, b WreckLane) int { return int(a.Number) - int(b.Number) })
@@ -86,11 +115,14 @@ func (w *Wreck) Entry(key, value []byte) (WreckLane, *delta.Entry, error) {
 	if len(key) != len(lo) {
 		return WreckLane{}, nil, fmt.Errorf("entry key %x: %w", key, storage.ErrCorrupt)
 	}
-	l, ok := w.lanes[binary.BigEndian.Uint32(key[len(key)-12:])]
+	number, seq := binary.BigEndian.Uint32(key[len(key)-12:]), binary.BigEndian.Uint64(key[len(key)-8:])
+	l, ok := w.lanes[number]
 	if !ok {
-		return l, nil, fmt.Errorf("entry key %x: of an unknown lane: %w", key, storage.ErrCorrupt)
+		if l, ok = w.guess(number, seq, value); !ok {
+			return l, nil, fmt.Errorf("entry key %x: of an unknown lane: %w", key, storage.ErrCorrupt)
+		}
 	}
-	rec, err := w.s.parseRecord(clock.EntryID{Lane: l.ID, Seq: binary.BigEndian.Uint64(key[len(key)-8:])}, value)
+	rec, err := w.s.parseRecord(clock.EntryID{Lane: l.ID, Seq: seq}, value)
 	if err != nil {
 		return l, nil, err
 	}
@@ -101,6 +133,10 @@ func (w *Wreck) Entry(key, value []byte) (WreckLane, *delta.Entry, error) {
 	e, err := rec.Entry()
 	if err != nil {
 		return l, nil, fmt.Errorf("%w: %w", storage.ErrCorrupt, err)
+	}
+	if seq > l.Seq {
+		l.Seq = seq
+		w.lanes[number] = l
 	}
 	return l, e, nil
 }

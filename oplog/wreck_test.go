@@ -105,6 +105,22 @@ func TestWreck(t *testing.T) {
 			}
 		}
 	}
+	// Without the lane's row, a signature tells whose entries they are.
+	blind := NewWreck(testPrefix, testSpace)
+	blind.Guess([]delta.LaneKey{b.LaneKey, a.LaneKey})
+	for _, kv := range rows {
+		_, _, _ = blind.Entry(kv.Key, kv.Value) // the unsigned one fails as above
+	}
+	if got := blind.Lanes(); len(got) != 1 || got[0].Key != a.LaneKey || got[0].Seq != 5 {
+		t.Errorf("guessed %+v", got)
+	}
+	wrong := NewWreck(testPrefix, testSpace)
+	wrong.Guess([]delta.LaneKey{b.LaneKey})
+	for range 2 * maxTries {
+		if _, _, err := wrong.Entry(rows[0].Key, rows[0].Value); err == nil {
+			t.Fatal("an entry of a lane that nobody named")
+		}
+	}
 	kept := bytes.Clone(rows[0].Value)
 	Disown(rows[0].Key[len(testPrefix):], kept)
 	if _, e, err := w.Entry(rows[0].Key, kept); err != nil || e.Local {

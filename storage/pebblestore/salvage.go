@@ -170,13 +170,13 @@ func (s *salvage) forward(r *sstable.Reader, from []byte) (last []byte, err erro
 
 // beyond looks for a key behind damage that follows a key, hands out what lies
 // between the two, and returns the first that was not handed out; nil where
-// there is nothing to be found.
+// there is nothing more.
 func (s *salvage) beyond(r *sstable.Reader, last []byte) (next []byte) {
-	target := last
-	for bit := 0; next == nil; bit++ {
-		var ok bool
-		if target, ok = plus(last, bit); !ok || bytes.Compare(target, s.hi) >= 0 {
-			return nil
+	end := s.hi
+	for bit := 0; ; bit++ {
+		target, ok := plus(last, bit)
+		if !ok || bytes.Compare(target, s.hi) >= 0 {
+			break
 		}
 		_ = safely(func() error { // a seek into the damage finds nothing
 			return s.iterate(r, func(it sstable.Iterator) error {
@@ -186,11 +186,15 @@ func (s *salvage) beyond(r *sstable.Reader, last []byte) (next []byte) {
 				return nil
 			})
 		})
+		if next != nil {
+			end = next
+			break
+		}
 	}
-	// Back from there to the damage.
+	// Back from there, or from the end of the table, to the damage.
 	_ = safely(func() error { // the damage is known
 		return s.iterate(r, func(it sstable.Iterator) error {
-			for kv := it.SeekLT(next, 0); kv != nil && s.refused == nil && bytes.Compare(kv.K.UserKey, last) > 0; kv = it.Prev() {
+			for kv := it.SeekLT(end, 0); kv != nil && s.refused == nil && bytes.Compare(kv.K.UserKey, last) > 0; kv = it.Prev() {
 				if err := s.take(&kv.K, kv.Value); err != nil {
 					return err
 				}
