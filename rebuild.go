@@ -19,6 +19,10 @@ const (
 	returnEntries = 512
 	returnBytes   = 4 << 20
 
+	// rewriteBytes bounds what is written again at once. What one entry has
+	// overwritten of another is known within that much.
+	rewriteBytes = 32 << 20
+
 	// agreePause is how long a repair waits between two looks at its peers.
 	agreePause = 100 * time.Millisecond
 
@@ -35,27 +39,44 @@ func (p *repairing) rebuild(ctx context.Context) (err error) {
 		return fmt.Errorf("repair: %w", err)
 	}
 	defer func() { err = errors.Join(err, scratch.Close()) }()
+	wreck, err := p.gather(ctx, scratch)
+	if err != nil {
+		return err
+	}
+	return p.complete(ctx, wreck, scratch)
+}
+
+// gather fills the new store from peers, and gives them and it what they lack.
+func (p *repairing) gather(ctx context.Context, scratch storage.DB) (wreck *oplog.Wreck, err error) {
 	n, err := p.open(Options{
 		Listen: p.opts.Listen, Bootstrap: p.opts.Bootstrap, data: filepath.Join(repairingDir, dataDir),
 	})
 	if err != nil {
-		return fmt.Errorf("repair: %w", err)
+		return nil, fmt.Errorf("repair: %w", err)
 	}
 	defer func() { err = errors.Join(err, n.end()) }()
 	if err := p.agree(ctx, n); err != nil {
-		return err
+		return nil, err
 	}
-	wreck, err := p.salvage(ctx, n, scratch)
-	if err != nil {
-		return err
+	if wreck, err = p.salvage(ctx, n, scratch); err != nil {
+		return nil, err
 	}
 	if err := p.giveBack(ctx, n, wreck, scratch); err != nil {
-		return err
+		return nil, err
 	}
-	if err := p.agree(ctx, n); err != nil {
-		return err
+	return wreck, p.agree(ctx, n)
+}
+
+// complete does without peers what is left: what is written again must not get
+// out before the repair is past its commit point, or another try would write it
+// once more.
+func (p *repairing) complete(ctx context.Context, w *oplog.Wreck, scratch storage.DB) (err error) {
+	n, err := p.open(Options{Offline: true, data: filepath.Join(repairingDir, dataDir)})
+	if err != nil {
+		return fmt.Errorf("repair: %w", err)
 	}
-	if err := p.lost(n, wreck, scratch); err != nil {
+	defer func() { err = errors.Join(err, n.end()) }()
+	if err := p.lost(n, w, scratch); err != nil {
 		return err
 	}
 	v, err := n.Verify(ctx, func(done, _ uint64) { p.opts.Progress("verified", done) })
@@ -232,7 +253,8 @@ func (p *repairing) following(w *oplog.Wreck, l oplog.WreckLane, seq uint64, scr
 	return out, nil
 }
 
-// lost notes what was there before and is gone.
+// lost notes what was there before and is gone. What can be read behind a gap of
+// this node's own lanes is written again.
 func (p *repairing) lost(n *Node, w *oplog.Wreck, scratch storage.DB) error {
 	for _, l := range w.Lanes() {
 		head, closed := n.core.Held(l.ID)
@@ -240,14 +262,50 @@ func (p *repairing) lost(n *Node, w *oplog.Wreck, scratch storage.DB) error {
 			continue
 		}
 		x := LostEntries{Lane: l.ID, Author: l.Key.Author, Own: l.Key.Author == n.author(), From: head.Seq + 1, To: l.Seq}
-		for _, err := range scratch.Scan(w.EntryKey(l, x.From), w.EntryKey(l, x.To+1)) {
-			if err != nil {
-				return fmt.Errorf("repair: %w", err)
-			}
-			x.Readable++
+		if err := p.behind(n, w, l, scratch, &x); err != nil {
+			return fmt.Errorf("repair: %w", err)
 		}
 		p.rep.Lost = append(p.rep.Lost, x)
 	}
 	slices.SortFunc(p.rep.Lost, func(a, b LostEntries) int { return a.Lane.Compare(b.Lane) })
 	return nil
+}
+
+// behind counts what can be read of a lost stretch, and has it written again if
+// this repo has written it.
+func (p *repairing) behind(n *Node, w *oplog.Wreck, l oplog.WreckLane, scratch storage.DB, x *LostEntries) error {
+	var again []*delta.Entry
+	size := 0
+	flush := func() error {
+		if len(again) == 0 {
+			return nil
+		}
+		err := n.core.WriteAgain(again)
+		x.Rewritten += uint64(len(again))
+		again, size = nil, 0
+		return err
+	}
+	for kv, err := range scratch.Scan(w.EntryKey(l, x.From), w.EntryKey(l, x.To+1)) {
+		if err != nil {
+			return err
+		}
+		x.Readable++
+		if !x.Own {
+			continue
+		}
+		_, e, err := w.Entry(kv.Key, kv.Value)
+		if err != nil {
+			return err
+		}
+		if !e.Local {
+			continue // a copy of this repo wrote it, and has it
+		}
+		again, size = append(again, e), size+len(e.Raw)
+		if size > rewriteBytes {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+	}
+	return flush()
 }

@@ -87,8 +87,9 @@ type LostEntries struct {
 	Own      bool
 	From, To uint64
 	// Readable counts those of them that can be read in the damaged data but
-	// come after one that cannot, so that no node would take them.
-	Readable uint64
+	// come after one that cannot, so that no node would take them. Rewritten are
+	// those of them whose edits this node, which had made them, made again.
+	Readable, Rewritten uint64
 }
 
 const (

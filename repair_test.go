@@ -173,6 +173,11 @@ func TestRepairLosesNoMoreThanIsUnreadable(t *testing.T) {
 	off := open(t, Options{Dir: dir, Offline: true})
 	unsent := make(map[clock.Dot]bool)
 	write(t, off, "unsent", 400, unsent)
+	for _, v := range []string{"first", "last"} {
+		if _, err := off.Put(t.Context(), "end", v); err != nil {
+			t.Fatal(err)
+		}
+	}
 	mustClose(t, off)
 	reopen(t, dir)
 	flipAt(t, files(t, dir, ".sst")[0], 400) // entries are the larger part
@@ -190,8 +195,12 @@ func TestRepairLosesNoMoreThanIsUnreadable(t *testing.T) {
 	c := open(t, Options{Dir: dir})
 	settled(t, 10*time.Second, c, b)
 	mustVerify(t, c)
-	if missing := notInLog(t, b, unsent); uint64(len(missing)) != l.To-l.From+1 {
-		t.Errorf("%d edits are lost, the report says %d", len(missing), l.To-l.From+1)
+	if missing := notInLog(t, b, unsent); uint64(len(missing))+2 != l.To-l.From+1 {
+		t.Errorf("%d edits are lost, the report says %d", len(missing)+2, l.To-l.From+1)
+	}
+	// What came after the gap is there all the same, and what it overwrote is not.
+	if r, err := b.Get(t.Context(), "end", ""); err != nil || r.Value != "last" || len(r.Survivors) != 1 || l.Rewritten != l.Readable {
+		t.Errorf("behind the gap: %+v %v, report %+v", r.Value, err, rep)
 	}
 	write(t, c, "after", 10, unsent)
 	settled(t, 10*time.Second, c, b)
@@ -229,7 +238,9 @@ func TestRepairAnywhere(t *testing.T) {
 		}
 		c := open(t, Options{Dir: broken, Offline: true})
 		mustVerify(t, c)
-		digestEqual(t, c, peer)
+		if lost == 0 {
+			digestEqual(t, c, peer)
+		}
 		if missing := notInLog(t, peer, unsent); uint64(len(missing)) != lost {
 			t.Errorf("at %d: %d edits are lost, the report says %d: %+v", at, len(missing), lost, rep)
 		}

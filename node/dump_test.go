@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/rhizome-p2p/rhizome/delta"
+	"github.com/rhizome-p2p/rhizome/merge"
 	"github.com/rhizome-p2p/rhizome/storage"
 )
 
@@ -208,5 +209,47 @@ func TestSalvaged(t *testing.T) {
 		if e.Local {
 			t.Errorf("%v is said to be of b", e.ID())
 		}
+	}
+}
+
+// What entries behind a gap did is done again in another lane: what survives
+// among them, and the amounts of counters, beside all that stands.
+func TestWriteAgain(t *testing.T) {
+	w := newWorld(t, 2)
+	a := w.add("a")
+	a.put("e", "/x", "lost")
+	a.put("e", "/x", "old")
+	a.put("e", "/x", "new")
+	a.do(Op{Kind: OpAdd, Entity: "e", Path: "/tags", Value: "t"}, Op{Kind: OpInc, Entity: "e", Path: "/n", N: 3})
+	a.do(Op{Kind: OpInc, Entity: "e", Path: "/n", N: 4})
+	a.put("gone", "", "x")
+	a.do(Op{Kind: OpRm, Entity: "gone"})
+	a.flush()
+	entries := a.entries()
+	old := a.r.lane
+
+	again := w.addKey("a", a.key, storage.NewMemory(), nil)
+	b := w.add("b")
+	w.hosts = w.hosts[1:]
+	w.connect(again, b)
+	b.put("e", "/x", "theirs")
+	w.settle(settleMillis)
+	again.did(again.r.WriteAgain(again.now(), entries[1:]))
+	w.settle(settleMillis)
+	for _, h := range w.hosts {
+		h.check()
+		if got := h.value("e", "/n"); got != "7" {
+			t.Errorf("%s counts %s", h.name, got)
+		}
+		if got := h.value("gone", ""); got == `"x"` {
+			t.Errorf("%s has what was removed", h.name)
+		}
+		row, err := h.r.state.Row(merge.AppendKey(nil, "e", "/x", ""))
+		if err != nil || len(row) != 2 {
+			t.Errorf("%s has %d values: %v", h.name, len(row), err)
+		}
+	}
+	if again.r.lane == old {
+		t.Error("it went on with the lane that has a gap")
 	}
 }

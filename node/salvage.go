@@ -1,9 +1,12 @@
 package node
 
 import (
+	"slices"
+
 	"github.com/rhizome-p2p/rhizome/clock"
 	"github.com/rhizome-p2p/rhizome/delta"
 	"github.com/rhizome-p2p/rhizome/gossip"
+	"github.com/rhizome-p2p/rhizome/merge"
 	"github.com/rhizome-p2p/rhizome/oplog"
 )
 
@@ -50,6 +53,58 @@ func (r *Replica) Salvaged(nowMillis int64, key delta.LaneKey, entries []*delta.
 	}
 	step, err := r.end()
 	return step, taken, err
+}
+
+// WriteAgain writes, in the current lane, what is left of entries that this
+// replica wrote and that nobody can take in any more, since entries before them
+// are lost. They are of one lane and in order; what one of them has killed of
+// another stays dead. As after a fork, what is written is concurrent with all
+// that stands: what the entries overwrote of others shows beside it.
+func (r *Replica) WriteAgain(nowMillis int64, entries []*delta.Entry) (Step, error) {
+	r.begin(nowMillis)
+	var left merge.MemState
+	fold := merge.Fold{State: &left}
+	for _, e := range entries {
+		if err := fold.Apply(e); err != nil {
+			return Step{}, err
+		}
+	}
+	var again []rewrite
+	for _, e := range entries {
+		index := 0
+		for i := range e.Body.Txns {
+			x := &e.Body.Txns[i]
+			first := e.Dot(index)
+			for j := range x.Deltas {
+				d, dot := &x.Deltas[j], e.Dot(index)
+				index++
+				if !d.Verb.Survives() {
+					continue
+				}
+				row, err := left.Row(merge.AppendKey(nil, d.Entity, d.Path, delta.TagOf(e.Lane, x.Creator, d)))
+				if err != nil {
+					return Step{}, err
+				}
+				live := slices.ContainsFunc(row, func(s merge.Survivor) bool { return s.Dot == dot })
+				again = noteAgain(again, rewrite{txn: first, creator: x.Creator, d: *d}, live)
+			}
+		}
+	}
+	if err := r.writeAgain(again); err != nil {
+		return Step{}, err
+	}
+	return r.end()
+}
+
+// WriteAgain is Replica.WriteAgain in the replica's turn.
+func (n *Node) WriteAgain(entries []*delta.Entry) error {
+	n.turn.Lock()
+	defer n.turn.Unlock()
+	step, err := n.try(func(now int64) (Step, error) { return n.replica.WriteAgain(now, entries) })
+	if err == nil {
+		n.queue <- outcome{step: step, ordinal: n.replica.log.Ordinal()}
+	}
+	return err
 }
 
 // Salvaged has the replica take in entries that were read from a damaged store;

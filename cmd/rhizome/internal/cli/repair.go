@@ -114,6 +114,8 @@ type lostEntries struct {
 	From     uint64 `json:"from"`
 	To       uint64 `json:"to"`
 	Readable uint64 `json:"readable"`
+	// Rewritten are those whose edits were made again.
+	Rewritten uint64 `json:"rewritten"`
 }
 
 func repairReportOf(r *rhizome.RepairReport) repairReport {
@@ -124,7 +126,7 @@ func repairReportOf(r *rhizome.RepairReport) repairReport {
 		Rows: r.Rows, Digest: r.Digest,
 	}
 	for _, l := range r.Lost {
-		out.Lost = append(out.Lost, lostEntries{l.Lane.String(), l.Author.String(), l.Own, l.From, l.To, l.Readable})
+		out.Lost = append(out.Lost, lostEntries{l.Lane.String(), l.Author.String(), l.Own, l.From, l.To, l.Readable, l.Rewritten})
 	}
 	return out
 }
@@ -141,6 +143,7 @@ func (a *app) printRepair(r *repairReport) {
 		if l.Own {
 			whose = "of this node"
 		}
-		a.out.printf("lost: entries %d to %d %s, lane %s; %d of them are readable in what is kept\n", l.From, l.To, whose, l.Lane, l.Readable)
+		a.out.printf("lost: entries %d to %d %s, lane %s; %d of them could be read, and the edits of %d are made again\n",
+			l.From, l.To, whose, l.Lane, l.Readable, l.Rewritten)
 	}
 }
