@@ -93,13 +93,13 @@ func TestRepair(t *testing.T) {
 	a := open(t, Options{Dir: dir, Create: true})
 	b := join(t, Options{}, a)
 	shared, unsent := make(map[clock.Dot]bool), make(map[clock.Dot]bool)
-	write(t, a, "a", 150, shared)
-	write(t, b, "b", 150, shared)
+	edit(t, a, "a", 150, shared)
+	edit(t, b, "b", 150, shared)
 	settled(t, 10*time.Second, a, b)
 	id := a.ID()
 	mustClose(t, a)
 	off := open(t, Options{Dir: dir, Offline: true})
-	write(t, off, "unsent", 150, unsent)
+	edit(t, off, "unsent", 150, unsent)
 	cursor := off.Cursor()
 	mustClose(t, off)
 	reopen(t, dir)
@@ -154,7 +154,7 @@ func TestRepair(t *testing.T) {
 			if _, err := c.Log(t.Context(), "", cursor, 0); !errors.Is(err, ErrCursor) {
 				t.Errorf("a cursor of before: %v", err)
 			}
-			write(t, c, "after", 10, shared)
+			edit(t, c, "after", 10, shared)
 			settled(t, 10*time.Second, c, b)
 			mustNotFork(t, b, c)
 			mustClose(t, c)
@@ -172,7 +172,7 @@ func TestRepairLosesNoMoreThanIsUnreadable(t *testing.T) {
 	mustClose(t, a)
 	off := open(t, Options{Dir: dir, Offline: true})
 	unsent := make(map[clock.Dot]bool)
-	write(t, off, "unsent", 400, unsent)
+	edit(t, off, "unsent", 400, unsent)
 	for _, v := range []string{"first", "last"} {
 		if _, err := off.Put(t.Context(), "end", v); err != nil {
 			t.Fatal(err)
@@ -202,7 +202,7 @@ func TestRepairLosesNoMoreThanIsUnreadable(t *testing.T) {
 	if r, err := b.Get(t.Context(), "end", ""); err != nil || r.Value != "last" || len(r.Survivors) != 1 || l.Rewritten != l.Readable {
 		t.Errorf("behind the gap: %+v %v, report %+v", r.Value, err, rep)
 	}
-	write(t, c, "after", 10, unsent)
+	edit(t, c, "after", 10, unsent)
 	settled(t, 10*time.Second, c, b)
 	mustNotFork(t, b, c)
 }
@@ -214,12 +214,12 @@ func TestRepairAnywhere(t *testing.T) {
 	a := open(t, Options{Dir: dirA, Create: true})
 	b := join(t, Options{Dir: dirB}, a)
 	shared, unsent := make(map[clock.Dot]bool), make(map[clock.Dot]bool)
-	write(t, a, "a", 60, shared)
+	edit(t, a, "a", 60, shared)
 	settled(t, 10*time.Second, a, b)
 	mustClose(t, b)
 	mustClose(t, a)
 	off := open(t, Options{Dir: dirA, Offline: true})
-	write(t, off, "unsent", 60, unsent)
+	edit(t, off, "unsent", 60, unsent)
 	mustClose(t, off)
 	reopen(t, dirA)
 	for at := 40; at < 1000; at += 120 {
@@ -257,7 +257,7 @@ func TestRepairAnywhere(t *testing.T) {
 func TestRepairWithoutPeers(t *testing.T) {
 	dir := t.TempDir()
 	a := open(t, Options{Dir: dir, Create: true})
-	write(t, a, "a", 100, make(map[clock.Dot]bool))
+	edit(t, a, "a", 100, make(map[clock.Dot]bool))
 	if _, err := Repair(t.Context(), RepairOptions{Dir: dir}); !errors.Is(err, ErrLocked) {
 		t.Errorf("while a node runs: %v", err)
 	}
@@ -298,10 +298,10 @@ func TestRepairWithoutPeers(t *testing.T) {
 func TestRepairCrash(t *testing.T) {
 	dir := t.TempDir()
 	a := open(t, Options{Dir: dir, Create: true, Offline: true})
-	write(t, a, "old", 20, make(map[clock.Dot]bool))
+	edit(t, a, "old", 20, make(map[clock.Dot]bool))
 	old := digestOf(t, a)
 	text := backUp(t, a, BackupOptions{})
-	write(t, a, "new", 20, make(map[clock.Dot]bool))
+	edit(t, a, "new", 20, make(map[clock.Dot]bool))
 	cursor, fresh := a.Cursor(), digestOf(t, a)
 	mustClose(t, a)
 	oldDir, _ := restore(t, text, RestoreOptions{})

@@ -38,8 +38,8 @@ func restore(t testing.TB, text []byte, o RestoreOptions) (dir string, rep Resto
 	return dir, rep
 }
 
-// write puts, overwrites and removes n times and notes each transaction.
-func write(t testing.TB, n *Node, tag string, times int, written map[clock.Dot]bool) {
+// edit puts, overwrites and removes n times and notes each transaction.
+func edit(t testing.TB, n *Node, tag string, times int, written map[clock.Dot]bool) {
 	t.Helper()
 	for i := range times {
 		op := Op{Kind: OpPut, Entity: fmt.Sprintf("k/%d", i%37), Value: fmt.Sprintf("%s %d", tag, i)}
@@ -87,10 +87,10 @@ func mustNotFork(t testing.TB, nodes ...*Node) {
 func TestBackupAndRestore(t *testing.T) {
 	a := open(t, Options{Dir: t.TempDir(), Create: true, Offline: true, SpaceName: "things"})
 	written := make(map[clock.Dot]bool)
-	write(t, a, "a", 200, written)
+	edit(t, a, "a", 200, written)
 	before := status(t, a, false)
 	text := backUp(t, a, BackupOptions{})
-	write(t, a, "later", 10, make(map[clock.Dot]bool))
+	edit(t, a, "later", 10, make(map[clock.Dot]bool))
 
 	dir, rep := restore(t, text, RestoreOptions{})
 	if rep.Node != a.ID() || rep.NewIdentity || rep.Header.Name != "things" || rep.Header.Entries != before.Entries ||
@@ -163,27 +163,27 @@ func TestRestoredNodeCatchesUp(t *testing.T) {
 	a := open(t, Options{Dir: dirA, Create: true})
 	b := join(t, Options{}, a)
 	written := make(map[clock.Dot]bool)
-	write(t, a, "a", 60, written)
-	write(t, b, "b", 60, written)
+	edit(t, a, "a", 60, written)
+	edit(t, b, "b", 60, written)
 	settled(t, 10*time.Second, a, b)
 	text := backUp(t, a, BackupOptions{})
-	write(t, a, "a after the backup", 60, written)
+	edit(t, a, "a after the backup", 60, written)
 	settled(t, 10*time.Second, a, b)
 	mustClose(t, a)
 	if err := os.RemoveAll(dirA); err != nil {
 		t.Fatal(err)
 	}
-	write(t, b, "b alone", 30, written)
+	edit(t, b, "b alone", 30, written)
 
 	// In the place of the old one, where even its path is the same.
 	if _, err := Restore(t.Context(), dirA, bytes.NewReader(text), RestoreOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	off := open(t, Options{Dir: dirA, Offline: true})
-	write(t, off, "restored, offline", 30, written)
+	edit(t, off, "restored, offline", 30, written)
 	mustClose(t, off)
 	a = open(t, Options{Dir: dirA})
-	write(t, a, "restored", 30, written)
+	edit(t, a, "restored", 30, written)
 	settled(t, 10*time.Second, a, b)
 	for _, n := range []*Node{a, b} {
 		if missing := notInLog(t, n, written); len(missing) > 0 {
@@ -198,7 +198,7 @@ func TestRestoredNodeCatchesUp(t *testing.T) {
 func TestRestoreBesideTheOriginal(t *testing.T) {
 	a := open(t, Options{Dir: t.TempDir(), Create: true})
 	written := make(map[clock.Dot]bool)
-	write(t, a, "a", 40, written)
+	edit(t, a, "a", 40, written)
 	for name, o := range map[string]struct {
 		BackupOptions
 		RestoreOptions
@@ -207,13 +207,13 @@ func TestRestoreBesideTheOriginal(t *testing.T) {
 		"without identity": {BackupOptions: BackupOptions{WithoutIdentity: true}},
 	} {
 		text := backUp(t, a, o.BackupOptions)
-		write(t, a, "a goes on", 40, written)
+		edit(t, a, "a goes on", 40, written)
 		dir, rep := restore(t, text, o.RestoreOptions)
 		c := open(t, Options{Dir: dir})
 		if !rep.NewIdentity || c.ID() == a.ID() || rep.Node != c.ID() {
 			t.Errorf("%s: %+v", name, rep)
 		}
-		write(t, c, "beside", 40, written)
+		edit(t, c, "beside", 40, written)
 		settled(t, 10*time.Second, a, c)
 		if missing := notInLog(t, c, written); len(missing) > 0 {
 			t.Errorf("%s: %d edits are not there", name, len(missing))
@@ -230,7 +230,7 @@ func TestRestoreBesideTheOriginal(t *testing.T) {
 // over.
 func TestRestoreRefuses(t *testing.T) {
 	a := open(t, Options{Dir: t.TempDir(), Create: true, Offline: true})
-	write(t, a, "a", 50, make(map[clock.Dot]bool))
+	edit(t, a, "a", 50, make(map[clock.Dot]bool))
 	text := backUp(t, a, BackupOptions{})
 	flipped := bytes.Clone(text)
 	flipped[len(text)/2] ^= 8
@@ -288,7 +288,7 @@ func TestRestoreRefuses(t *testing.T) {
 // then makes it.
 func TestRestoreCrash(t *testing.T) {
 	a := open(t, Options{Dir: t.TempDir(), Create: true, Offline: true})
-	write(t, a, "a", 50, make(map[clock.Dot]bool))
+	edit(t, a, "a", 50, make(map[clock.Dot]bool))
 	text := backUp(t, a, BackupOptions{})
 	whole, _ := restore(t, text, RestoreOptions{})
 	// What there may be on the disk, in the order in which it comes about.
@@ -332,7 +332,7 @@ func TestRestoreCrash(t *testing.T) {
 // A backup that cannot be written says so.
 func TestBackupFails(t *testing.T) {
 	a := open(t, Options{Dir: t.TempDir(), Create: true, Offline: true})
-	write(t, a, "a", 300, make(map[clock.Dot]bool))
+	edit(t, a, "a", 300, make(map[clock.Dot]bool))
 	r, w := io.Pipe()
 	full := errors.New("full")
 	_ = r.CloseWithError(full)
