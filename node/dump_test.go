@@ -253,3 +253,26 @@ func TestWriteAgain(t *testing.T) {
 		t.Error("it went on with the lane that has a gap")
 	}
 }
+
+// A compaction that changes no row still writes down what it did to the eras:
+// the time below which the past is gone is there for the next process.
+func TestErasOutliveTheProcess(t *testing.T) {
+	b := newBench(t)
+	for i := range 4 {
+		b.put("e", "/x", int64(i))
+	}
+	b.query(func() {
+		r := b.replica
+		now := r.now + 1
+		if _, c, err := r.Checkpoint(now, CompactRequest{To: 2}); err != nil || c == nil {
+			t.Fatalf("%v %v", c, err)
+		}
+		if _, err := r.Truncate(now); err != nil {
+			t.Fatal(err)
+		}
+		e, past, err := r.state.readEras()
+		if err != nil || past == 0 || past != r.state.past || len(e) != len(r.state.eras) {
+			t.Errorf("eras %v, past %v, want %v and %v: %v", e, past, r.state.eras, r.state.past, err)
+		}
+	})
+}

@@ -378,7 +378,7 @@ func (s *state) unlist(key string) {
 
 // flush moves what has changed into a batch and starts anew.
 func (s *state) flush(b storage.Batch) {
-	if len(s.changed) == 0 && len(s.side) == 0 && len(s.journal) == 0 {
+	if len(s.changed) == 0 && len(s.side) == 0 && len(s.journal) == 0 && !s.erasDirty {
 		return
 	}
 	keys := make([]string, 0, len(s.changed))
