@@ -2,6 +2,7 @@ package node
 
 import (
 	"bytes"
+	"math/rand/v2"
 	"testing"
 
 	"github.com/rhizome-p2p/rhizome/delta"
@@ -275,4 +276,43 @@ func TestErasOutliveTheProcess(t *testing.T) {
 			t.Errorf("eras %v, past %v, want %v and %v: %v", e, past, r.state.eras, r.state.past, err)
 		}
 	})
+}
+
+// A node takes in what was salvaged in the turn of its replica, and shows it.
+func TestNodeSalvages(t *testing.T) {
+	a := newBench(t)
+	for i := range 6 {
+		a.put("e", "/x", int64(i))
+	}
+	w := &host{w: newWorld(t, 1), r: a.replica}
+	var entries []*delta.Entry
+	a.query(func() { entries = w.entries() })
+	lane := a.LaneKeys()[0]
+	cfg := configOver(storage.NewMemory(), "n") // the same author
+	cfg.Replica.Random = rand.NewChaCha8([32]byte{9})
+	b, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	if n, err := b.Salvaged(lane, entries[:3]); n != 3 || err != nil {
+		t.Fatalf("took %d, %v", n, err)
+	}
+	if n, err := b.Salvaged(lane, entries[4:]); n != 0 || err != nil {
+		t.Fatalf("behind a gap: took %d, %v", n, err)
+	}
+	if err := b.WriteAgain(entries[4:]); err != nil {
+		t.Fatal(err)
+	}
+	b.query(func() {
+		if row, err := b.replica.state.Row(merge.AppendKey(nil, "e", "/x", "")); err != nil || len(row) != 2 {
+			t.Errorf("%d values: %v", len(row), err)
+		}
+	})
+	if head, closed := b.Held(lane.ID(worldSpace)); head.Seq != 3 || closed || len(b.LaneKeys()) != 2 {
+		t.Errorf("held up to %d of the old lane, %d lanes", head.Seq, len(b.LaneKeys()))
+	}
+	if r, err := b.Verify(t.Context(), nil); err != nil || len(r.Problems) > 0 {
+		t.Errorf("%+v %v", r, err)
+	}
 }
