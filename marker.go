@@ -72,6 +72,21 @@ func takeMarker(dir string) (*node.Resume, error) {
 	return m.resume(), nil
 }
 
+// readMarker returns the lane that the marker names, whether it holds or not,
+// and leaves it where it is.
+func readMarker(dir string) (delta.LaneKey, bool) {
+	b, err := os.ReadFile(filepath.Join(dir, cleanFile))
+	var m marker
+	if err != nil || json.Unmarshal(b, &m) != nil {
+		return delta.LaneKey{}, false
+	}
+	r := m.resume()
+	if r == nil {
+		return delta.LaneKey{}, false
+	}
+	return r.Key, true
+}
+
 func (m *marker) resume() *node.Resume {
 	var r node.Resume
 	if !parseHex(r.Key.Author[:], m.Author) || !parseHex(r.Key.Incarnation[:], m.Incarnation) || !parseHex(r.Head.Hash[:], m.Hash) {

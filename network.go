@@ -43,6 +43,10 @@ type peerBook struct {
 	Peers []string `json:"peers,omitempty"`
 }
 
+func (b *peerBook) clone() peerBook {
+	return peerBook{Listen: slices.Clone(b.Listen), Own: slices.Clone(b.Own), Peers: slices.Clone(b.Peers)}
+}
+
 // maxBook bounds the addresses that are remembered.
 const maxBook = 1024
 

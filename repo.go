@@ -117,6 +117,9 @@ func openRepo(dir string, wait time.Duration) (*repo, error) {
 	if err := r.read(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open repo %s: %w", dir, err), lock.Close())
 	}
+	if err := r.finishRepair(); err != nil {
+		return nil, errors.Join(fmt.Errorf("open repo %s: %w", dir, err), lock.Close())
+	}
 	return r, nil
 }
 
@@ -153,18 +156,12 @@ func (r *repo) close() error { return r.lock.Close() }
 // createRepo makes a repo. It can be run again after a crash at any point: what
 // makes the directory a repo is written last.
 func createRepo(dir string, g genesis, network [32]byte) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("create repo: %w", err)
-	}
-	if err := os.Chmod(dir, 0o700); err != nil {
-		return fmt.Errorf("create repo: %w", err)
-	}
-	lock, err := acquire(filepath.Join(dir, lockFile), 0)
+	lock, err := lockForRepo(dir)
 	if err != nil {
-		return fmt.Errorf("create repo %s: %w", dir, err)
+		return err
 	}
-	if _, err = os.Stat(filepath.Join(dir, repoFile)); err == nil {
-		return errors.Join(fmt.Errorf("%w in %s", ErrExists, dir), lock.Close())
+	if err := clearRestore(dir); err != nil {
+		return errors.Join(err, lock.Close())
 	}
 	return errors.Join(writeRepo(dir, g, network), lock.Close())
 }

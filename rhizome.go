@@ -136,6 +136,10 @@ type Options struct {
 
 	// resume overrides the marker; only tests of forks set it.
 	resume *node.Resume
+
+	// data is where the store lies, below Dir. A repair has another place for a
+	// new one; the marker, which speaks of the usual one, is then left alone.
+	data string
 }
 
 func (o *Options) validate() error {
@@ -222,12 +226,16 @@ func (n *Node) openRepo(inv *invite) error {
 // start opens store, replica and network; on an error it releases what it
 // took, but for the repo.
 func (n *Node) start(inv *invite) (err error) {
-	resume, err := takeMarker(n.opts.Dir)
-	if err != nil {
-		return err
+	var resume *node.Resume
+	data := n.opts.data
+	if data == "" {
+		data = dataDir
+		if resume, err = takeMarker(n.opts.Dir); err != nil {
+			return err
+		}
 	}
 	corrupt := make(chan error, 1)
-	n.store, err = pebblestore.Open(filepath.Join(n.opts.Dir, dataDir), pebblestore.Options{
+	n.store, err = pebblestore.Open(filepath.Join(n.opts.Dir, data), pebblestore.Options{
 		CacheBytes:   n.opts.CacheBytes,
 		Logger:       n.log,
 		OnCorruption: func(err error) { corrupt <- err }, // called once
@@ -259,7 +267,7 @@ func (n *Node) start(inv *invite) (err error) {
 func (n *Node) tellCorruption(corrupt <-chan error) {
 	select {
 	case err := <-corrupt:
-		n.core.Alarm("corruption", err.Error(), "run `rhizome verify`")
+		n.core.Alarm("corruption", err.Error(), "run `rhizome verify`; `rhizome repair` gets the repo anew from its peers")
 	case <-n.closed:
 	}
 }
@@ -298,7 +306,10 @@ func (n *Node) newNode(resume *node.Resume, peers bool) (*node.Node, error) {
 
 // Close ends the node. What was committed stays; the next Open goes on with
 // the same lane.
-func (n *Node) Close() error {
+func (n *Node) Close() error { return errors.Join(n.end(), n.repo.close()) }
+
+// end is Close but for the repo, which stays locked.
+func (n *Node) end() error {
 	n.once.Do(func() { close(n.closed) })
 	var errs []error
 	if n.net != nil {
@@ -307,10 +318,10 @@ func (n *Node) Close() error {
 	resume := n.core.Close()
 	failed := n.core.Err() != nil
 	errs = append(errs, n.store.Close())
-	if resume != nil && !failed && errors.Join(errs...) == nil {
+	if resume != nil && !failed && n.opts.data == "" && errors.Join(errs...) == nil {
 		errs = append(errs, writeMarker(n.opts.Dir, resume))
 	}
-	return errors.Join(append(errs, n.repo.close())...)
+	return errors.Join(errs...)
 }
 
 // ID returns the node's peer id.

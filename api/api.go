@@ -19,6 +19,7 @@ package api
 
 import (
 	"context"
+	"io"
 	"iter"
 
 	"github.com/rhizome-p2p/rhizome"
@@ -45,6 +46,7 @@ type Node interface {
 	Compact(ctx context.Context, o rhizome.CompactOptions) (rhizome.CompactReport, error)
 	Checkpoints(ctx context.Context) ([]rhizome.Checkpoint, error)
 	Verify(ctx context.Context, progress func(done, total uint64)) (rhizome.VerifyReport, error)
+	Backup(ctx context.Context, w io.Writer, o rhizome.BackupOptions) (rhizome.BackupSummary, error)
 	ID() string
 	Addrs() []string
 	Done() <-chan struct{}

@@ -153,6 +153,8 @@ func ProblemOf(err error) *Problem {
 	case errors.Is(err, rhizome.ErrReadOnly):
 		return NewProblem(CodeError, err.Error(), "see the disk, then start the node again; reads go on meanwhile").
 			WithStatus(http.StatusServiceUnavailable)
+	case errors.Is(err, rhizome.ErrCorrupt):
+		return NewProblem(CodeError, err.Error(), "stop the node; rhizome repair gets the repo anew from its peers, and keeps what can be read")
 	case errors.Is(err, rhizome.ErrClosed):
 		return NewProblem(CodeUnreachable, err.Error(), "")
 	case errors.Is(err, context.DeadlineExceeded):

@@ -261,4 +261,7 @@ type Fork struct {
 type VerifyReport struct {
 	Entries, Rows, Lanes uint64
 	Problems             []string
+	// Index counts the problems that are of the index of references alone, those
+	// that are not listed among them: Reindex mends them.
+	Index int
 }

@@ -254,11 +254,13 @@ func (v *verifier) refs() error {
 		k := string(bytes.Clone(kv.Key[len(lo):]))
 		if !v.refsFromRows[k] {
 			v.problem("the index has a reference that no row holds: %x", k)
+			v.report.Index++
 		}
 		delete(v.refsFromRows, k)
 	}
 	if len(v.refsFromRows) > 0 {
 		v.problem("the index lacks %d references", len(v.refsFromRows))
+		v.report.Index++
 	}
 	return nil
 }

@@ -198,3 +198,57 @@ func TestVerifyFindsDamageOfThePast(t *testing.T) {
 		})
 	}
 }
+
+// An index of references that is wrong is built anew; rows that are wrong are
+// left as they are.
+func TestReindex(t *testing.T) {
+	b := newBench(t)
+	for _, e := range []string{"a", "b", "c"} {
+		b.put(e, "/to", ref("f"))
+	}
+	spoil := func(f func(w storage.Batch)) {
+		t.Helper()
+		w := b.db.NewBatch()
+		f(w)
+		if err := storage.ApplySync(b.db, w); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lo := b.rows.key(kindRef, nil)
+	problems := func() (int, int) {
+		t.Helper()
+		r, err := b.Verify(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(r.Problems), r.Index
+	}
+	for name, f := range map[string]func(w storage.Batch){
+		"lost": func(w storage.Batch) { w.DeleteRange(lo, storage.PrefixEnd(lo)) },
+		"more": func(w storage.Batch) { w.Set(append(bytes.Clone(lo), "nobody"...), nil) },
+	} {
+		spoil(f)
+		if all, index := problems(); all == 0 || index != all {
+			t.Errorf("%s: %d problems, %d of the index", name, all, index)
+		}
+		if err := b.Reindex(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if all, _ := problems(); all > 0 {
+			t.Errorf("%s: %d problems after it", name, all)
+		}
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := b.Reindex(ended); !errors.Is(err, context.Canceled) {
+		t.Errorf("ended: %v", err)
+	}
+	rows := b.rows.key(kindState, nil)
+	spoil(func(w storage.Batch) { w.DeleteRange(rows, storage.PrefixEnd(rows)) })
+	if all, index := problems(); all == index {
+		t.Errorf("lost rows: %d problems, all of the index", all)
+	}
+	if err := b.Reindex(t.Context()); !errors.Is(err, ErrRowsDiffer) {
+		t.Errorf("lost rows: %v", err)
+	}
+}

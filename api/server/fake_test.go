@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"slices"
 	"strings"
@@ -282,6 +283,20 @@ func (f *fake) Invite(context.Context) (string, error) { return "rhizome1invite"
 func (f *fake) Verify(_ context.Context, progress func(done, total uint64)) (rhizome.VerifyReport, error) {
 	progress(1, 2)
 	return rhizome.VerifyReport{Entries: 2, Problems: []string{"row 7 is odd"}}, f.fail
+}
+
+// Backup writes some bytes, and fails behind them where it is to fail.
+func (f *fake) Backup(_ context.Context, w io.Writer, o rhizome.BackupOptions) (sum rhizome.BackupSummary, err error) {
+	f.mu.Lock()
+	fail := f.fail
+	f.mu.Unlock()
+	if errors.Is(fail, rhizome.ErrClosed) {
+		return sum, fail
+	}
+	if _, err := fmt.Fprintf(w, "a backup, identity %v", !o.WithoutIdentity); err != nil {
+		return sum, err
+	}
+	return sum, fail
 }
 
 func (f *fake) ID() string            { return "node" }

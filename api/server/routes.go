@@ -198,6 +198,13 @@ var routes = []route{
 		response: "JSON Lines of {done, total}, the last of them with report {entries, rows, lanes, problems[]} or with problem.",
 	},
 	{
+		method: "GET", pattern: "/v1/backup", handle: (*Server).backup, stream: true,
+		summary: "Backs up the whole repo as of one moment, with history, while the node goes on. The answer holds the " +
+			"network's key and the node's identity: it is a secret.",
+		query:    []param{{"identity", "0: leave the identity out; what is restored then gets one of its own"}},
+		response: "A backup file (application/octet-stream) as docs/format.md has it. One that was cut short has no end, and is refused.",
+	},
+	{
 		method: "GET", pattern: "/v1/id", handle: (*Server).identity,
 		summary: "Tells who the node is.", response: "{id, addrs[], pid}",
 	},

@@ -28,7 +28,8 @@ func TestMain(m *testing.M) {
 //	node NAME ARGS…              start a node on the repo NAME, on loopback
 //	                             alone, and set NAME_ID, NAME_API, NAME_ADDR,
 //	                             NAME_INVITE and NAME_TOKEN once it listens
-//	stop NAME [SIGNAL]           end it in order (INT, TERM), or not (KILL)
+//	halt NAME [SIGNAL]           end it in order (INT, TERM), or not (KILL); "stop"
+//	                             is testscript's own, and ends the script
 //	start NAME COMMAND…          run in the background
 //	waitfor NAME REGEXP          wait until it has printed that
 //	interrupt NAME               send it an interrupt
@@ -49,7 +50,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"exit": cmdExit, "start": cmdStart, "waitfor": cmdWaitFor, "interrupt": cmdInterrupt, "finish": cmdFinish,
-			"node": cmdNode, "stop": cmdStop, "field": cmdField, "mode": cmdMode,
+			"node": cmdNode, "halt": cmdHalt, "field": cmdField, "mode": cmdMode,
 		},
 	})
 }
@@ -152,9 +153,9 @@ func cmdNode(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-func cmdStop(ts *testscript.TestScript, neg bool, args []string) {
+func cmdHalt(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 1 {
-		ts.Fatalf("usage: stop NAME [SIGNAL]")
+		ts.Fatalf("usage: halt NAME [SIGNAL]")
 	}
 	c := nodes(ts)[args[0]]
 	if c == nil {

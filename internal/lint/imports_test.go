@@ -25,6 +25,7 @@ var testKits = []string{
 // layers is the table of DESIGN: nothing points up, Pebble and libp2p have one
 // importer each, and every dependency has the place that needs it.
 var layers = map[string]layer{
+	"backup":  {others: []string{"github.com/klauspost/compress"}},
 	"digest":  {},
 	"clock":   {own: []string{"digest"}},
 	"delta":   {own: []string{"clock"}, others: []string{"github.com/ipfs/go-cid", "github.com/multiformats/go-multihash", "github.com/oasisprotocol/curve25519-voi"}},
@@ -44,18 +45,18 @@ var layers = map[string]layer{
 	}},
 
 	".": {
-		own:    []string{"clock", "delta", "node", "gossip", "gossip/p2p", "storage", "storage/pebblestore"},
+		own:    []string{"backup", "clock", "delta", "oplog", "node", "gossip", "gossip/p2p", "storage", "storage/pebblestore"},
 		others: []string{"golang.org/x/sys"},                 // when a file was born
 		tests:  []string{"github.com/cockroachdb/pebble/v2"}, // the benchmarks run raw Pebble beside the node
 	},
 
 	"api":        {own: []string{".", "clock", "delta", "node"}},
 	"api/server": {own: []string{".", "clock", "delta", "node", "api"}, others: []string{"github.com/prometheus/client_golang"}},
-	"api/client": {own: []string{".", "clock", "delta", "node", "api", "api/server"}},
+	"api/client": {own: []string{".", "backup", "clock", "delta", "node", "api", "api/server"}},
 
 	"cmd/rhizome": {own: []string{"cmd/rhizome/internal/cli"}, tests: []string{"api"}},
 	"cmd/rhizome/internal/cli": {
-		own:    []string{".", "clock", "delta", "node", "api", "api/server", "api/client", "cmd/rhizome/internal/config", "simnet", "simnet/workload"},
+		own:    []string{".", "backup", "clock", "delta", "node", "api", "api/server", "api/client", "cmd/rhizome/internal/config", "simnet", "simnet/workload"},
 		others: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term"},
 	},
 	"cmd/rhizome/internal/config": {own: []string{".", "api", "api/server"}, others: []string{"github.com/pelletier/go-toml/v2"}},

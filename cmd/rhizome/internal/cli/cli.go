@@ -202,6 +202,7 @@ A KEY is an entity id, optionally with a JSON pointer: host/web-1#/cpu/cores.`,
 		a.initCmd(), a.runCmd(), a.idCmd(), a.inviteCmd(), a.statusCmd(), a.putCmd(), a.getCmd(), a.rmCmd(), a.lsCmd(),
 		a.addCmd(), a.removeCmd(), a.incCmd(), a.voteCmd(), a.negateCmd(), a.undoCmd(), a.txnCmd(), a.watchCmd(),
 		a.logCmd(), a.showCmd(), a.importCmd(), a.exportCmd(), a.peersCmd(), a.verifyCmd(), a.compactCmd(), a.checkpointsCmd(), a.configCmd(),
+		a.backupCmd(), a.restoreCmd(), a.repairCmd(),
 		a.simCmd(), a.versionCmd(), a.completionCmd(),
 	)
 	return root

@@ -305,12 +305,16 @@ func (a *app) listPeers(peers []api.PeerStatus) {
 }
 
 func (a *app) verifyCmd() *cobra.Command {
-	return a.command(spec{
-		use: "verify", short: "Reread and check the whole repo",
-		long:    "Exits 1 if anything is wrong.",
-		example: "rhizome verify",
-		codes:   reach(),
+	var file string
+	cmd := a.command(spec{
+		use: "verify [--backup FILE|-]", short: "Reread and check the whole repo, or a backup",
+		long:    "Exits 1 if anything is wrong with the repo, 7 if the backup is damaged.",
+		example: "rhizome verify\nrhizome verify --backup web-1.rhizome",
+		codes:   reach(api.CodeValidation),
 		run: func(cmd *cobra.Command, _ []string) error {
+			if cmd.Flags().Changed("backup") {
+				return a.verifyBackup(cmd.Context(), file)
+			}
 			return a.with(cmd, func(ctx context.Context, c *client.Client) error {
 				bar := newProgress(a.Err, 0)
 				r, err := c.Verify(ctx, bar.verifying)
@@ -322,6 +326,8 @@ func (a *app) verifyCmd() *cobra.Command {
 			})
 		},
 	})
+	cmd.Flags().StringVar(&file, "backup", "", "a backup file to check in place of the repo")
+	return cmd
 }
 
 func (a *app) printReport(r *api.VerifyReport) error {
@@ -337,7 +343,7 @@ func (a *app) printReport(r *api.VerifyReport) error {
 	}
 	if len(r.Problems) > 0 {
 		return api.NewProblem(api.CodeError, fmt.Sprintf("verify found %d problems", len(r.Problems)),
-			"keep a copy of the repo; a new one that joins the network gets what the peers hold")
+			"with the node stopped, rhizome repair gets the repo anew from its peers, and keeps what can be read")
 	}
 	return nil
 }

@@ -40,6 +40,8 @@ func (a *app) openError(err error) error {
 		return api.NewProblem(api.CodeConflict, err.Error(), "use it as it is, or name another with --repo")
 	case errors.Is(err, rhizome.ErrOtherSpace):
 		return api.NewProblem(api.CodeConflict, err.Error(), "a repo holds one space: join with another one, by --repo")
+	case errors.Is(err, rhizome.ErrCorrupt):
+		return api.NewProblem(api.CodeError, err.Error(), "rhizome repair gets the repo anew from its peers, and keeps what can be read")
 	case errors.Is(err, rhizome.ErrInvite):
 		return api.NewProblem(api.CodeValidation, err.Error(), "copy what rhizome invite prints on the other host, all of it")
 	}
