@@ -62,6 +62,8 @@ type (
 	Retention      = node.Retention
 	CompactOptions = node.CompactOptions
 	CompactReport  = node.CompactReport
+	DiffReport     = node.DiffReport
+	DiffRow        = node.DiffRow
 	Checkpoint     = node.Checkpoint
 	GoneError      = node.GoneError
 	HorizonError   = node.HorizonError

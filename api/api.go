@@ -45,6 +45,8 @@ type Node interface {
 	Invite(ctx context.Context) (string, error)
 	Compact(ctx context.Context, o rhizome.CompactOptions) (rhizome.CompactReport, error)
 	Checkpoints(ctx context.Context) ([]rhizome.Checkpoint, error)
+	Diff(ctx context.Context, peer string) (rhizome.DiffReport, error)
+	DiffBackup(ctx context.Context, in io.Reader) (rhizome.DiffReport, error)
 	Verify(ctx context.Context, progress func(done, total uint64)) (rhizome.VerifyReport, error)
 	Backup(ctx context.Context, w io.Writer, o rhizome.BackupOptions) (rhizome.BackupSummary, error)
 	ID() string

@@ -177,6 +177,21 @@ func (f *fake) Compact(_ context.Context, o rhizome.CompactOptions) (rhizome.Com
 	}, f.fail
 }
 
+func (f *fake) Diff(_ context.Context, peer string) (rhizome.DiffReport, error) {
+	if peer != "peer" {
+		return rhizome.DiffReport{}, rhizome.ErrNotFound
+	}
+	return rhizome.DiffReport{Peer: peer, Here: 1, Rows: []rhizome.DiffRow{{Entity: "e", Path: "/p", Value: delta.Int(7), Here: true}}}, f.fail
+}
+
+func (f *fake) DiffBackup(_ context.Context, in io.Reader) (rhizome.DiffReport, error) {
+	b, err := io.ReadAll(in)
+	if err != nil || string(b) != "a backup" {
+		return rhizome.DiffReport{}, errors.Join(rhizome.ErrInvalid, err)
+	}
+	return rhizome.DiffReport{Peer: "backup", Equal: true, SameLog: true}, f.fail
+}
+
 func (f *fake) Checkpoints(context.Context) ([]rhizome.Checkpoint, error) {
 	return []rhizome.Checkpoint{{Number: 4, Done: true, Entries: 3, Cut: []clock.LaneHead{{Lane: testLane, Head: clock.Head{Seq: 3}}}}}, f.fail
 }

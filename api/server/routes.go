@@ -205,6 +205,21 @@ var routes = []route{
 		response: "A backup file (application/octet-stream) as docs/format.md has it. One that was cut short has no end, and is refused.",
 	},
 	{
+		method: "GET", pattern: "/v1/diff", handle: (*Server).diffPeer,
+		summary: "Compares the node's state with that of a connected peer, and changes neither.",
+		query:   []param{{"peer", "the peer's id"}},
+		response: "{peer, equal, same_log, here, there, rows[] {key, dot, value, side, new}, more}: here and there count the " +
+			"survivors that one side alone has. A row is new where the other side has not applied its entry. At most 10,000 are listed.",
+		codes: []api.Code{api.CodeValidation, api.CodeNotFound, api.CodeConflict},
+	},
+	{
+		method: "POST", pattern: "/v1/diff", handle: (*Server).diffBackup, stream: true,
+		summary:  "Compares the node's state with that of a backup.",
+		request:  "a backup file",
+		response: "As above; peer is \"backup\".",
+		codes:    []api.Code{api.CodeValidation},
+	},
+	{
 		method: "GET", pattern: "/v1/id", handle: (*Server).identity,
 		summary: "Tells who the node is.", response: "{id, addrs[], pid}",
 	},

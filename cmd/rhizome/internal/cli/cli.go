@@ -201,7 +201,7 @@ A KEY is an entity id, optionally with a JSON pointer: host/web-1#/cpu/cores.`,
 	root.AddCommand(
 		a.initCmd(), a.runCmd(), a.idCmd(), a.inviteCmd(), a.statusCmd(), a.putCmd(), a.getCmd(), a.rmCmd(), a.lsCmd(),
 		a.addCmd(), a.removeCmd(), a.incCmd(), a.voteCmd(), a.negateCmd(), a.undoCmd(), a.txnCmd(), a.watchCmd(),
-		a.logCmd(), a.showCmd(), a.importCmd(), a.exportCmd(), a.peersCmd(), a.verifyCmd(), a.compactCmd(), a.checkpointsCmd(), a.configCmd(),
+		a.logCmd(), a.showCmd(), a.importCmd(), a.exportCmd(), a.peersCmd(), a.verifyCmd(), a.compactCmd(), a.checkpointsCmd(), a.diffCmd(), a.configCmd(),
 		a.backupCmd(), a.restoreCmd(), a.repairCmd(),
 		a.simCmd(), a.versionCmd(), a.completionCmd(),
 	)

@@ -19,7 +19,7 @@ func TestCommands(t *testing.T) {
 		"status": "wait timeout", "put": "if-match", "get": "lossless at", "rm": "if-match", "ls": "after limit",
 		"add": "", "remove": "", "inc": "", "vote": "", "negate": "", "undo": "", "txn": "", "watch": "since",
 		"log": "lane since follow", "show": "", "import": "", "export": "at", "peers": "", "peers ls": "", "peers add": "",
-		"peers rm": "", "verify": "backup", "backup": "force without-identity", "restore": "new-identity", "repair": "timeout bootstrap listen force", "compact": "to force dry-run", "checkpoints": "", "config": "", "config show": "origin", "config validate": "", "version": "",
+		"peers rm": "", "verify": "backup", "backup": "force without-identity", "restore": "new-identity", "repair": "timeout bootstrap listen force", "compact": "to force dry-run", "checkpoints": "", "diff": "", "config": "", "config show": "origin", "config validate": "", "version": "",
 		"completion": "",
 		"sim":        "peers writers seed virtual faults workload trace svg until-failure",
 	}
