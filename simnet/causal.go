@@ -87,6 +87,11 @@ func (h *host) checkFrom(closed uint64) error {
 		d.heads.Set(e.Lane, clock.Head{Seq: e.Seq, Hash: e.Hash})
 	}
 	d.seen = log.Ordinal()
+	for _, tip := range log.Tips() {
+		if log.Vector().Head(tip.Lane) != tip.Head {
+			return Broken("tips are heads", "%v is listed as a tip at %d, and its head is at %d", tip.Lane, tip.Head.Seq, log.Vector().Seq(tip.Lane))
+		}
+	}
 	if v := log.Vector(); d.heads.Root() != v.Root() {
 		return Broken("the vector is what was applied", "the log holds %v, the vector says %v", &d.heads, v)
 	}
