@@ -2,6 +2,7 @@ package simnet
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/rhizome-p2p/rhizome/compaction"
@@ -125,6 +126,20 @@ func (o *Options) retention() compaction.Policy {
 		return compaction.Policy{Mode: compaction.Archive}
 	}
 	return o.Retention
+}
+
+// ParseRetention reads what hosts keep: "archive", "minimal", or the length of a
+// window in time.
+func ParseRetention(s string) (p compaction.Policy, err error) {
+	p.Mode = compaction.Mode(s)
+	if p.Mode == compaction.Archive || p.Mode == compaction.Minimal {
+		return p, nil
+	}
+	p.Mode = compaction.Window
+	if p.Age, err = time.ParseDuration(s); err != nil || p.Age <= 0 {
+		return p, fmt.Errorf("retention %q: want archive, minimal or a time", s)
+	}
+	return p, nil
 }
 
 // compacts reports whether some host may drop its history.

@@ -379,9 +379,12 @@ const months = 60 * 24 * time.Hour
 // sendAway cuts a host off; what it writes meanwhile is dated months ago.
 func (w *World) sendAway(h *host, lasts time.Duration) {
 	w.addCut(&cut{between: func(a, b *host) bool { return (a == h) != (b == h) }}, lasts)
-	before := h.skew
 	h.skew -= months
-	w.after(lasts, evFault, h.at, func() { h.skew = before })
+	w.after(lasts, evFault, h.at, func() {
+		if !w.healed { // then clocks are right again
+			h.skew += months
+		}
+	})
 }
 
 // clone starts a copy of a host beside it. A copied repo opens a lane of its

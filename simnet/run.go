@@ -38,6 +38,9 @@ type Report struct {
 	Redone        int    `json:"compactions_redone"`
 	StatesServed  uint64 `json:"states_served"`
 	StatesAdopted uint64 `json:"states_adopted"`
+	// Differ says that hosts ended with one root and several states, since a fork
+	// could not be proved any more.
+	Differ bool `json:"states_differ"`
 	// MostRaw is the most raw entries that a host held at once.
 	MostRaw   uint64 `json:"most_raw_entries"`
 	TraceHash string `json:"trace_hash"`
@@ -85,6 +88,10 @@ func (w *World) Run() (Report, error) {
 			if after%time.Second == 0 {
 				curve = append(curve, w.sample())
 			}
+		}
+		if !converged && w.failure == nil && w.mayDiffer() {
+			w.differ = true
+			converged = w.equal()
 		}
 		curve = append(curve, w.sample())
 		switch {
@@ -134,6 +141,7 @@ func (w *World) report(wall time.Duration) Report {
 		BytesPerPeer: w.bytes / uint64(len(w.hosts)), TraceHash: w.trace.hash(),
 	}
 	c := &w.compactions
+	r.Differ = w.differ
 	r.Compactions, r.Redone, r.StatesServed, r.StatesAdopted, r.MostRaw = c.done, c.redone, c.served, c.joined, c.most
 	if h := w.hosts[0]; h.up() {
 		r.Entries, r.Rows, r.Digest = h.r.Log().Entries(), h.r.Survivors(), h.r.Digest().String()

@@ -28,7 +28,7 @@ func (s *Schedule) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "run seed=%d hosts=(%s) degree=%d virtual=%v settle=%v check=%v",
 		s.Seed, strings.Join(s.Hosts, ","), s.Degree, s.Virtual, s.Settle, s.CheckEvery)
-	if p := s.Retention; p.Mode != "" {
+	if p := s.Retention; p.Mode != "" && p.Mode != compaction.Archive {
 		fmt.Fprintf(&b, " retention=%s age=%v bytes=%d", p.Mode, p.Age, p.Bytes)
 	}
 	b.WriteByte('\n')

@@ -70,6 +70,8 @@ type World struct {
 
 	compactions compactions
 
+	differ bool // states do, and must not any more be equal; see mayDiffer
+
 	good     signatures
 	names    map[clock.EntryID]clock.Hash // of all entries that were seen
 	fired    map[Fault]int

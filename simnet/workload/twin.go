@@ -6,12 +6,16 @@ import (
 	"github.com/rhizome-p2p/rhizome/simnet"
 )
 
-// twins holds every host to its twin. Where all have one digest and one vector
-// at the end, as they must, the first stands for the others.
+// twins holds every host to its twin. Of those with one digest, as all have but
+// where a fork cannot be proved any more, the first stands for the others.
 func twins(w *simnet.World) error {
+	judged := make(map[string]bool)
 	for _, h := range w.Hosts() {
-		if h.Replica() != nil {
-			return twin(w, h)
+		if r := h.Replica(); r != nil && !judged[r.Digest().String()] {
+			judged[r.Digest().String()] = true
+			if err := twin(w, h); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
