@@ -22,6 +22,11 @@ func (m *Machine) sendRoot(s *session, nonce uint64, ask bool) {
 // comes.
 func (m *Machine) onRoot(s *session, x *root) error {
 	s.root, s.digest, s.rooted = x.Root, x.Digest, true
+	if mine := m.log.Root(); x.Root != mine && m.log.RootOf(&s.theirs) == mine {
+		// One vector, two roots: a third host has the other branch of a closed
+		// lane, and the peer has found out there what we would never ask it.
+		m.log.SettleAs(&s.theirs, x.Root)
+	}
 	same := x.Root == m.log.Root()
 	s.synced = same && x.Digest == m.replica.Digest()
 	if same {

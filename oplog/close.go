@@ -221,16 +221,12 @@ func (l *Log) Close(b storage.Batch, p *Proof) (taken []*delta.Entry, changed bo
 	}
 	s.closed = at
 	l.noteClosed(id, s, p)
-	if err := l.retip(taken); err != nil {
-		return nil, false, err
-	}
+	l.retip(taken)
 	if below {
 		if l.tips[id].Seq >= at {
 			delete(l.tips, id)
 		}
-		if err := l.restoreTips(); err != nil {
-			return nil, false, err
-		}
+		l.restoreTips()
 	}
 	l.dirty[id] = true
 	b.Set(l.laneKey(kindProof, s.number), p.Append(nil))
@@ -343,46 +339,34 @@ func (l *Log) Settled(id clock.LaneID) bool { return slices.Contains(l.split, id
 // retip takes entries that are gone out of the tips and puts what they had
 // superseded back. Some of it may lie in the past of other tips, which is
 // harmless: a dep too many.
-func (l *Log) retip(taken []*delta.Entry) error {
+func (l *Log) retip(taken []*delta.Entry) {
 	for _, e := range taken {
 		if l.tips[e.Lane].Seq >= e.Seq {
 			delete(l.tips, e.Lane)
 		}
 	}
 	for _, e := range taken {
-		if err := l.restoreTip(clock.EntryID{Lane: e.Lane, Seq: e.Seq - 1}); err != nil {
-			return err
-		}
+		l.restoreTip(clock.EntryID{Lane: e.Lane, Seq: e.Seq - 1})
 		for i := range e.Body.Deps {
-			if err := l.restoreTip(e.Body.Deps[i].EntryID); err != nil {
-				return err
-			}
+			l.restoreTip(e.Body.Deps[i].EntryID)
 		}
 	}
-	return nil
 }
 
 // restoreTips makes a tip of every head: what dropped entries had superseded is
 // not known, and a dep too many is harmless.
-func (l *Log) restoreTips() error {
+func (l *Log) restoreTips() {
 	for _, lane := range l.vector.Lanes() {
-		if err := l.restoreTip(clock.EntryID{Lane: lane, Seq: l.vector.Seq(lane)}); err != nil {
-			return err
-		}
+		l.restoreTip(clock.EntryID{Lane: lane, Seq: l.vector.Seq(lane)})
 	}
-	return nil
 }
 
 // restoreTip makes a tip of an entry, or of its lane's last where a closing
-// keeps the entry itself out.
-func (l *Log) restoreTip(id clock.EntryID) error {
-	id.Seq = min(id.Seq, l.vector.Seq(id.Lane))
-	if id.Seq == 0 || l.tips[id.Lane].Seq >= id.Seq {
-		return nil
+// keeps the entry itself out. One that another of its lane follows is in the past
+// of that, and need be none: where it is dropped, nothing is known of it, and a
+// peer that takes this state over knows the heads alone.
+func (l *Log) restoreTip(id clock.EntryID) {
+	if head := l.vector.Head(id.Lane); head.Seq > 0 && id.Seq >= head.Seq {
+		l.tips[id.Lane] = head
 	}
-	h, err := l.HashAt(id)
-	if err == nil {
-		l.tips[id.Lane] = clock.Head{Seq: id.Seq, Hash: h}
-	}
-	return err
 }

@@ -404,6 +404,37 @@ func TestCloseBelowFloor(t *testing.T) {
 	if rs["x"].Root() != rs["y"].Root() {
 		t.Errorf("roots %v and %v", rs["x"].Root(), rs["y"].Root())
 	}
+	// One that dropped nothing may find out more, and so its root may be another:
+	// until it hears that one with its own branch knows that it cannot be found out.
+	others := 0
+	for name, es := range map[string][]*delta.Entry{"x": x, "y": y} {
+		o := newReplica(t, storage.NewMemory(), a, b)
+		for _, e := range slices.Concat([]*delta.Entry{e1}, es, []*delta.Entry{seen}) {
+			o.receive(e)
+		}
+		o.mustFlush()
+		o.close(p)
+		o.mustFlush()
+		if o.receive(seen); o.vector.Root() != rs[name].vector.Root() {
+			t.Fatalf("%s: vectors %v and %v", name, &o.vector, &rs[name].vector)
+		}
+		if o.Settled(a.signer.Lane) {
+			t.Errorf("%s is settled with nothing dropped", name)
+		}
+		if o.Root() != rs[name].Root() {
+			others++
+		}
+		o.SettleAs(&o.vector, o.Root().Plus(o.Root()))
+		if o.Settled(a.signer.Lane) {
+			t.Errorf("%s is settled by the root of no log", name)
+		}
+		if o.SettleAs(&rs[name].vector, rs[name].Root()); o.Root() != rs[name].Root() {
+			t.Errorf("%s: with one vector the roots are %v and %v", name, o.Root(), rs[name].Root())
+		}
+	}
+	if others != 1 {
+		t.Errorf("%d of two branches had another root, want one", others)
+	}
 	// One who knows of the closing and has nothing of the lane takes either.
 	z := newReplica(t, storage.NewMemory(), a, b)
 	z.close(p)

@@ -158,18 +158,55 @@ func (l *Log) Root() digest.Sum { return l.RootOf(&l.vector) }
 func (l *Log) RootOf(v *clock.Vector) digest.Sum { return l.rootOf(v, l.split) }
 
 // HasRoot reports whether a log with a vector, and the same lanes closed, may
-// have a root. It may have settled more lanes than this one.
+// have a root. It may have settled other lanes than this one.
 func (l *Log) HasRoot(v *clock.Vector, root digest.Sum) bool {
 	if l.RootOf(v) == root {
 		return true
 	}
-	var all []clock.LaneID
+	_, ok := l.settledAs(v, root)
+	return ok
+}
+
+// SettleAs settles what a log with a vector and a root has settled. Where both hold the same branch they never ask each
+// other how far down the lane forked: only who has met the other branch knows
+// that it cannot be found out.
+func (l *Log) SettleAs(v *clock.Vector, root digest.Sum) {
+	lanes, _ := l.settledAs(v, root)
+	for _, id := range lanes {
+		l.Settle(id)
+	}
+}
+
+// maxSettled bounds the lanes of which it is tried whether another log has
+// settled them; more hardly ever fork below a floor.
+const maxSettled = 8
+
+// settledAs finds out which lanes a log has settled, by its vector and root.
+func (l *Log) settledAs(v *clock.Vector, root digest.Sum) (lanes []clock.LaneID, ok bool) {
+	var may []clock.LaneID
 	for _, id := range l.ClosedLanes() {
 		if l.lanes[id].forkedBelow {
-			all = append(all, id)
+			may = append(may, id)
 		}
 	}
-	return l.rootOf(v, all) == root
+	if len(may) > maxSettled {
+		if l.rootOf(v, may) != root {
+			return nil, false
+		}
+		return may, true
+	}
+	for some := range uint(1) << len(may) {
+		lanes = lanes[:0]
+		for i, id := range may {
+			if some&(1<<i) != 0 {
+				lanes = append(lanes, id)
+			}
+		}
+		if l.rootOf(v, lanes) == root {
+			return lanes, true
+		}
+	}
+	return nil, false
 }
 
 func (l *Log) rootOf(v *clock.Vector, settled []clock.LaneID) digest.Sum {

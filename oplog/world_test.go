@@ -264,6 +264,9 @@ func (r *replica) checkTips(entries map[clock.EntryID]*delta.Entry, clamp func(c
 		if e := entries[id]; e == nil || e.Hash != tip.Head.Hash {
 			r.t.Fatalf("tip %v is no entry", id)
 		}
+		if r.vector.Head(tip.Lane) != tip.Head {
+			r.t.Fatalf("tip %v is not the head of its lane", id)
+		}
 		todo = append(todo, id)
 	}
 	for len(todo) > 0 {

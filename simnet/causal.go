@@ -51,6 +51,11 @@ func (h *host) checkFrom(closed uint64) error {
 	if closed != d.closed { // what stood behind a fork is gone
 		*d = delivery{closed: closed}
 	}
+	if log.History() > d.seen { // it was adopted as state, or dropped
+		if err := h.rebase(); err != nil {
+			return err
+		}
+	}
 	for r, err := range log.InOrder(log.DB(), d.seen+1) {
 		if err != nil {
 			return Broken("the log can be read", "%v", err)
@@ -75,12 +80,49 @@ func (h *host) checkFrom(closed uint64) error {
 				return Broken("the log can be read", "%v: %v", r.ID(), err)
 			}
 		}
+		if err := h.w.archive.keep(&r); err != nil {
+			return Broken("the log can be read", "%v: %v", r.ID(), err)
+		}
 		h.w.names[e.ID()] = e.Hash
 		d.heads.Set(e.Lane, clock.Head{Seq: e.Seq, Hash: e.Hash})
 	}
 	d.seen = log.Ordinal()
+	for _, tip := range log.Tips() {
+		if log.Vector().Head(tip.Lane) != tip.Head {
+			return Broken("tips are heads", "%v is listed as a tip at %d, and its head is at %d", tip.Lane, tip.Head.Seq, log.Vector().Seq(tip.Lane))
+		}
+	}
 	if v := log.Vector(); d.heads.Root() != v.Root() {
 		return Broken("the vector is what was applied", "the log holds %v, the vector says %v", &d.heads, v)
+	}
+	return nil
+}
+
+// rebase begins where the host's history does: at the floors, and at what it
+// holds of the history's own time. Of that it is only known what its names are.
+func (h *host) rebase() error {
+	log, d := h.r.Log(), &h.applied
+	d.heads, d.seen = clock.Vector{}, log.History()
+	for _, id := range log.Floors() {
+		hash, err := log.HashAt(id)
+		if err != nil {
+			return Broken("the log can be read", "floor %v: %v", id, err)
+		}
+		d.heads.Set(id.Lane, clock.Head{Seq: id.Seq, Hash: hash})
+	}
+	cut, err := log.CutAt(log.History())
+	if err != nil {
+		return Broken("the log can be read", "%v", err)
+	}
+	for _, c := range cut {
+		d.heads.Set(c.Lane, c.Head)
+	}
+	for _, l := range d.heads.Lanes() {
+		head := d.heads.Head(l)
+		id := clock.EntryID{Lane: l, Seq: head.Seq}
+		if was, ok := h.w.names[id]; ok && was != head.Hash && !h.w.forks[l] {
+			return Broken("a name is for one entry", "%v has another hash in a vector than as an entry", id)
+		}
 	}
 	return nil
 }

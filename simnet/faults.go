@@ -54,6 +54,8 @@ const (
 	OtherVersion Fault = "other-version" // a host speaks another version of the protocol
 
 	DatagramLoss Fault = "datagram-loss" // a datagram is lost and sent again: what it is part of comes late
+
+	Compact Fault = "compact" // a host drops some of its history
 )
 
 // AllFaults lists every fault.
@@ -61,7 +63,7 @@ var AllFaults = []Fault{
 	Loss, Duplicate, Reorder, Replay, Corrupt, Truncate, SlowLink, Break, Partition, OneWay, Flap, Away,
 	Crash, TornCrash, CleanStop, StaleDisk, Clone, DiskFull, SlowDisk, Skew, ClockJump, Drift, Freeze, Pause, Equivocate,
 	EffectCrash, Join, Leave, Clog, Partial,
-	Lie, Flood, Withhold, Eclipse, OtherVersion, DatagramLoss,
+	Lie, Flood, Withhold, Eclipse, OtherVersion, DatagramLoss, Compact,
 }
 
 // onMessages are the faults whose rate is a chance per message.
@@ -84,9 +86,12 @@ func DrawRates(rng *rand.Rand, faults []Fault) Rates {
 		if scale == 0 {
 			continue
 		}
-		if slices.Contains(onMessages, f) {
+		switch {
+		case slices.Contains(onMessages, f):
 			r[f] = 0.01 * scale
-		} else {
+		case f == Compact: // it does no harm, and so may be frequent
+			r[f] = 3 * scale
+		default:
 			r[f] = 0.3 * scale
 		}
 	}
@@ -201,15 +206,15 @@ func (w *World) nextFault(f Fault, perMinute float64) {
 // strike makes a fault befall a host drawn at random.
 func (w *World) strike(f Fault) {
 	h := w.hosts[w.chaos.IntN(len(w.hosts))]
-	if a, ok := w.drawAct(f, h); ok {
-		w.perform(h, a)
+	if a, ok := w.drawAct(f, h); ok && w.perform(h, a) && f == Compact {
+		w.crashAmid(h, a)
 	}
 }
 
-// perform makes a fault befall a host, if it can.
-func (w *World) perform(h *host, a Act) {
+// perform makes a fault befall a host, if it can, and reports whether it did.
+func (w *World) perform(h *host, a Act) bool {
 	if !w.befall(h, a) {
-		return
+		return false
 	}
 	if a.Fault != DiskFull && a.Fault != EffectCrash { // counted when a write fails, or the process dies
 		w.fired[a.Fault]++
@@ -217,6 +222,7 @@ func (w *World) perform(h *host, a Act) {
 	w.happen(evFault, h.at)
 	w.trace.say(w.now, "fault %s at %s", a.Fault, h.name)
 	w.tape.add(a)
+	return true
 }
 
 // span draws a duration between two.
@@ -278,6 +284,8 @@ func (w *World) drawAct(f Fault, h *host) (Act, bool) {
 		a.To = fmt.Sprintf("%s'%d", h.name, len(w.hosts))
 	case Lie, Flood, Withhold, Eclipse, OtherVersion:
 		a.To = fmt.Sprintf("x%d", len(w.hosts))
+	case Compact:
+		w.drawCompact(&a)
 	}
 	return a, true
 }
@@ -339,6 +347,8 @@ func (w *World) befall(h *host, a Act) bool {
 		return w.clone(h, a)
 	case Lie, Flood, Withhold, Eclipse, OtherVersion:
 		return w.intrude(h, a)
+	case Compact:
+		return w.compact(h, a)
 	default:
 		return false
 	}

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/rhizome-p2p/rhizome/clock"
-	"github.com/rhizome-p2p/rhizome/compaction"
 	"github.com/rhizome-p2p/rhizome/gossip"
 	"github.com/rhizome-p2p/rhizome/node"
 	"github.com/rhizome-p2p/rhizome/storage"
@@ -65,6 +64,8 @@ type host struct {
 	// fullFor is how long the process stays away once its full disk ended it.
 	fullFor time.Duration
 
+	compacting compacting
+
 	// fuse counts the boundaries until the process is killed, 0 for never, and
 	// fuseFor is how long it then stays away.
 	fuse    int64
@@ -109,7 +110,7 @@ func (h *host) start(resume *node.Resume) {
 	r, err := node.OpenReplica(node.ReplicaConfig{
 		DB: h.disk, Prefix: []byte{1}, Space: w.space, Key: h.key, Random: h.rnd,
 		Spread: fork(h.rnd.Uint64(), 1), Resume: resume, Node: h.node, Instance: instance,
-		Retention: compaction.Policy{Mode: compaction.Archive},
+		Retention: w.opts.retention(),
 		Verify:    w.good.verify,
 	})
 	if err != nil {
@@ -121,6 +122,14 @@ func (h *host) start(resume *node.Resume) {
 	h.tending = false
 	h.fuse = 0
 	h.applied, h.branches = delivery{}, nil // it may be another disk
+	h.openCompacting()
+	if w.archive != nil {
+		delete(w.archive.upTo, h)
+		if err := w.harvest(h); err != nil {
+			w.fail("the log can be read", "%s: %v", h.name, err)
+			return
+		}
+	}
 	w.tick(h, time.Duration(h.net.Int64N(int64(tickEvery))))
 	for _, to := range h.dials {
 		w.dial(h, to, h.span(0, 50*time.Millisecond))
@@ -169,6 +178,7 @@ func (h *host) did(s node.Step, err error) {
 		h.w.fail("delivery", "%s: %v", h.name, err)
 		return
 	}
+	h.noteCompacting()
 	h.runJobs(&s)
 	if s.Commit == nil && len(h.out) == 0 && !h.syncing {
 		h.perform(&s) // it rests on nothing that is not durable
@@ -255,6 +265,9 @@ func (h *host) perform(s *node.Step) {
 	}
 	for _, p := range s.Publish {
 		pub := w.newPublication(p)
+		for i := range pub.entries {
+			w.archive.add(pub.entries[i].Entry)
+		}
 		pub.first(h)
 		w.spread(h, pub, nil)
 		if !h.boundary() {
@@ -350,6 +363,7 @@ func (w *World) takeDown(h *host, a Act) bool {
 		}
 		h.stop(0)
 		h.disk = &disk{Memory: h.old.Copy()}
+		h.compacting = compacting{}
 		clear(h.acked)
 		for l, s := range h.oldTo {
 			h.acked[l] = s
@@ -365,9 +379,12 @@ const months = 60 * 24 * time.Hour
 // sendAway cuts a host off; what it writes meanwhile is dated months ago.
 func (w *World) sendAway(h *host, lasts time.Duration) {
 	w.addCut(&cut{between: func(a, b *host) bool { return (a == h) != (b == h) }}, lasts)
-	before := h.skew
 	h.skew -= months
-	w.after(lasts, evFault, h.at, func() { h.skew = before })
+	w.after(lasts, evFault, h.at, func() {
+		if !w.healed { // then clocks are right again
+			h.skew += months
+		}
+	})
 }
 
 // clone starts a copy of a host beside it. A copied repo opens a lane of its

@@ -2,9 +2,12 @@ package simnet
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"time"
+
+	"github.com/rhizome-p2p/rhizome/compaction"
 )
 
 // Options say what world to make. Its run follows from them alone.
@@ -37,6 +40,10 @@ type Options struct {
 
 	// Degree is to how many others a host keeps sessions. Zero means 6.
 	Degree int
+
+	// Retention is how much raw history hosts keep by themselves. No mode means
+	// all of it: then they drop only what the fault Compact makes them.
+	Retention compaction.Policy
 
 	// Invariants are checked, besides the built-in ones, every CheckEvery and at
 	// the end.
@@ -76,7 +83,7 @@ func (o *Options) fill() error {
 	var errs []error
 	if s := o.Replay; s != nil {
 		o.Peers, o.Seed, o.Virtual, o.Settle, o.Degree = len(s.Hosts), s.Seed, s.Virtual, s.Settle, s.Degree
-		o.CheckEvery, o.Writers, o.Faults, o.Rates = s.CheckEvery, 0, nil, nil
+		o.CheckEvery, o.Writers, o.Faults, o.Rates, o.Retention = s.CheckEvery, 0, nil, nil, s.Retention
 		if o.Peers == 0 {
 			errs = append(errs, errors.New("simnet: the schedule names no host"))
 		}
@@ -91,6 +98,9 @@ func (o *Options) fill() error {
 	}
 	if o.Virtual < 0 || o.Settle < 0 || o.CheckEvery < 0 {
 		errs = append(errs, errors.New("simnet: a duration is negative"))
+	}
+	if err := o.Retention.Validate(); err != nil {
+		errs = append(errs, fmt.Errorf("simnet: %w", err))
 	}
 	if o.Peers == 0 {
 		o.Peers = 5

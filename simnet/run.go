@@ -32,9 +32,20 @@ type Report struct {
 	// were equal.
 	ConvergedAfterS float64 `json:"converged_after_s"`
 	BytesPerPeer    uint64  `json:"bytes_per_peer"`
-	TraceHash       string  `json:"trace_hash"`
-	Digest          string  `json:"digest"`
-	Error           string  `json:"error,omitempty"`
+	// Compactions are dropped histories, and Redone those of them that a crash
+	// had left half done. States were served to peers and adopted from them.
+	Compactions   int    `json:"compactions"`
+	Redone        int    `json:"compactions_redone"`
+	StatesServed  uint64 `json:"states_served"`
+	StatesAdopted uint64 `json:"states_adopted"`
+	// Differ says that hosts ended with one root and several states, since a fork
+	// could not be proved any more.
+	Differ bool `json:"states_differ"`
+	// MostRaw is the most raw entries that a host held at once.
+	MostRaw   uint64 `json:"most_raw_entries"`
+	TraceHash string `json:"trace_hash"`
+	Digest    string `json:"digest"`
+	Error     string `json:"error,omitempty"`
 	// Equal is the share of hosts that agreed with the most others, over
 	// time.
 	Equal []Point `json:"equal,omitempty"`
@@ -77,6 +88,10 @@ func (w *World) Run() (Report, error) {
 			if after%time.Second == 0 {
 				curve = append(curve, w.sample())
 			}
+		}
+		if !converged && w.failure == nil && w.mayDiffer() {
+			w.differ = true
+			converged = w.equal()
 		}
 		curve = append(curve, w.sample())
 		switch {
@@ -125,6 +140,9 @@ func (w *World) report(wall time.Duration) Report {
 		Rates: w.rates, Faults: w.fired, Alarms: w.alarms, Writes: w.acks, Rejected: w.rejected, Heard: w.heard, Copies: w.copies, CopyBytes: w.copyBytes,
 		BytesPerPeer: w.bytes / uint64(len(w.hosts)), TraceHash: w.trace.hash(),
 	}
+	c := &w.compactions
+	r.Differ = w.differ
+	r.Compactions, r.Redone, r.StatesServed, r.StatesAdopted, r.MostRaw = c.done, c.redone, c.served, c.joined, c.most
 	if h := w.hosts[0]; h.up() {
 		r.Entries, r.Rows, r.Digest = h.r.Log().Entries(), h.r.Survivors(), h.r.Digest().String()
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/rhizome-p2p/rhizome/compaction"
 	"github.com/rhizome-p2p/rhizome/node"
 )
 
@@ -25,10 +26,11 @@ type Act struct {
 	// made, To is the name.
 	Host, To string
 	// For is how long it lasts, how late a message comes, by how much a clock is
-	// off, or how long a process stays away.
+	// off, how long a process stays away, or waits with a compaction.
 	For time.Duration
 	// By is a number that the kind gives a meaning: parts per million of drift,
-	// a place in a message, how many unsynced writes are kept.
+	// a place in a message, how many unsynced writes are kept, how many thousandths
+	// of its history a host drops (negated: also what no peer is known to hold).
 	By int64
 	// Nth counts the messages from Host to To that this fault could have struck
 	// at the same moment before.
@@ -52,6 +54,7 @@ type Schedule struct {
 	Virtual    time.Duration
 	Settle     time.Duration
 	CheckEvery time.Duration
+	Retention  compaction.Policy
 	Acts       []Act
 }
 
@@ -108,7 +111,7 @@ type tape struct {
 
 func newTape(w *World, to *Schedule) *tape {
 	o := &w.opts
-	*to = Schedule{Seed: o.Seed, Degree: o.Degree, Virtual: o.Virtual, Settle: o.Settle, CheckEvery: o.CheckEvery}
+	*to = Schedule{Seed: o.Seed, Degree: o.Degree, Virtual: o.Virtual, Settle: o.Settle, CheckEvery: o.CheckEvery, Retention: o.Retention}
 	for _, h := range w.hosts {
 		to.Hosts = append(to.Hosts, h.name)
 	}

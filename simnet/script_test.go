@@ -37,10 +37,12 @@ func runScripts(t *testing.T, path string, run func(t *testing.T, s *Schedule, a
 
 // What a script in testdata does once broke an invariant, and does no more.
 func TestScripts(t *testing.T) {
-	runScripts(t, filepath.Join("testdata", "planted"), func(_ *testing.T, s *Schedule, _ map[string]string) string {
-		if _, err := Run(Options{Replay: s, AtEnd: []Invariant{workload.Oracle}}); err != nil {
-			return err.Error() + "\n"
-		}
-		return "ok\n"
-	})
+	for _, dir := range []string{"planted", "found"} {
+		runScripts(t, filepath.Join("testdata", dir), func(_ *testing.T, s *Schedule, _ map[string]string) string {
+			if _, err := Run(Options{Replay: s, AtEnd: []Invariant{workload.Oracle}}); err != nil {
+				return err.Error() + "\n"
+			}
+			return "ok\n"
+		})
+	}
 }

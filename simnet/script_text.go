@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/rhizome-p2p/rhizome/clock"
+	"github.com/rhizome-p2p/rhizome/compaction"
 	"github.com/rhizome-p2p/rhizome/delta"
 	"github.com/rhizome-p2p/rhizome/node"
 )
@@ -25,8 +26,12 @@ import (
 //	at 5s loss h1 to h0 nth 1
 func (s *Schedule) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "run seed=%d hosts=(%s) degree=%d virtual=%v settle=%v check=%v\n",
+	fmt.Fprintf(&b, "run seed=%d hosts=(%s) degree=%d virtual=%v settle=%v check=%v",
 		s.Seed, strings.Join(s.Hosts, ","), s.Degree, s.Virtual, s.Settle, s.CheckEvery)
+	if p := s.Retention; p.Mode != "" && p.Mode != compaction.Archive {
+		fmt.Fprintf(&b, " retention=%s age=%v bytes=%d", p.Mode, p.Age, p.Bytes)
+	}
+	b.WriteByte('\n')
 	for i := range s.Acts {
 		b.WriteString(s.Acts[i].String())
 	}
@@ -137,6 +142,12 @@ func parseHead(words []string) (*Schedule, error) {
 			s.Settle, err = time.ParseDuration(value)
 		case "check":
 			s.CheckEvery, err = time.ParseDuration(value)
+		case "retention":
+			s.Retention.Mode = compaction.Mode(value)
+		case "age":
+			s.Retention.Age, err = time.ParseDuration(value)
+		case "bytes":
+			s.Retention.Bytes, err = strconv.ParseUint(value, 10, 64)
 		case "plant", "breaks":
 		default:
 			err = fmt.Errorf("unknown option %q", key)

@@ -63,7 +63,8 @@ func TestSwarm(t *testing.T) {
 	workers.Wait()
 
 	fired := make(map[Fault]int)
-	var events uint64
+	var events, served, adopted uint64
+	compacted, redone, differ := 0, 0, 0
 	var slowest Report
 	for i, r := range reports {
 		if errs[i] != nil {
@@ -73,12 +74,21 @@ func TestSwarm(t *testing.T) {
 			fired[f] += count
 		}
 		events += r.Events
+		served, adopted = served+r.StatesServed, adopted+r.StatesAdopted
+		compacted, redone = compacted+r.Compactions, redone+r.Redone
+		if r.Differ {
+			differ++
+		}
 		if r.ConvergedAfterS > slowest.ConvergedAfterS {
 			slowest = r
 		}
 	}
 	t.Logf("%d seeds, %d events; slowest to become equal: seed %d, %.1f s; faults: %v",
 		n, events, slowest.Seed, slowest.ConvergedAfterS, fired)
+	t.Logf("%d compactions, %d of them done again after a crash; %d states served, %d adopted; %d seeds with a fork that nobody can prove", compacted, redone, served, adopted, differ)
+	if n >= 60 && (redone == 0 || served == 0 || adopted == 0) {
+		t.Errorf("%d compactions done again after a crash, %d states served, %d adopted: each must happen", redone, served, adopted)
+	}
 	for _, f := range AllFaults {
 		if n >= 60 && fired[f] == 0 {
 			t.Errorf("fault %s never fired", f)

@@ -66,6 +66,11 @@ type World struct {
 	healed   bool
 	forks    map[clock.LaneID]bool // the lanes that were made to fork
 	branches branches
+	archive  *archive // nil where no host compacts
+
+	compactions compactions
+
+	differ bool // states do, and must not any more be equal; see mayDiffer
 
 	good     signatures
 	names    map[clock.EntryID]clock.Hash // of all entries that were seen
@@ -95,6 +100,9 @@ func New(o Options) (*World, error) {
 	w.rates = DrawRates(fork(o.Seed, 3), o.Faults)
 	for f, r := range o.Rates {
 		w.rates[f] = r
+	}
+	if w.compacts() {
+		w.archive = newArchive()
 	}
 	for i := range o.Peers {
 		name := o.hostName(i)

@@ -15,7 +15,7 @@ import (
 )
 
 // Named are the workloads that have a name.
-var Named = map[string]simnet.Workload{"mixed": Mixed{}, "put": Puts{}, "quiet": Quiet{}}
+var Named = map[string]simnet.Workload{"mixed": Mixed{}, "put": Puts{}, "quiet": Quiet{}, "edit": Edits{}}
 
 // Mixed is every operation on few keys, so that all conflicts happen.
 type Mixed struct{}
@@ -94,6 +94,31 @@ func (p Puts) Act(w simnet.Writer) ([][]node.Op, time.Duration) {
 	}
 	op := node.Op{Kind: node.OpPut, Entity: fmt.Sprintf("%s/%d", w.Name(), w.Acts), Value: value}
 	return [][]node.Op{{op}}, time.Duration(w.Rand.ExpFloat64() * float64(every))
+}
+
+// Edits overwrites what others wrote, at a steady rate: its state stays small,
+// whatever the log grows to.
+type Edits struct {
+	// Every is the mean wait between two of a writer; zero means 20 s.
+	Every time.Duration
+}
+
+// edited is how many properties Edits writes to.
+const edited = 200
+
+// Act implements Workload. Each edit is counted, too: one that is lost shows, also
+// where others have overwritten it.
+func (e Edits) Act(w simnet.Writer) ([][]node.Op, time.Duration) {
+	every := e.Every
+	if every == 0 {
+		every = 20 * time.Second
+	}
+	n := w.Rand.IntN(edited)
+	ops := []node.Op{
+		{Kind: node.OpPut, Entity: fmt.Sprintf("page%d", n/10), Path: delta.Path(fmt.Sprintf("/p%d", n%10)), Value: fmt.Sprintf("%s-%d", w.Name(), w.Acts)},
+		{Kind: node.OpInc, Entity: "edits", N: 1},
+	}
+	return [][]node.Op{ops}, time.Duration(w.Rand.ExpFloat64() * float64(every))
 }
 
 // Quiet writes once a minute: what it costs to have peers.

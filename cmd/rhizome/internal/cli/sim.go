@@ -26,6 +26,7 @@ type simFlags struct {
 	seed             uint64
 	virtual          time.Duration
 	faults, workload string
+	retention        string
 	trace, svg       string
 	record, replay   string
 	untilFailure     bool
@@ -45,6 +46,8 @@ equal. Exits 1 when an invariant breaks, with the command that runs it again.
 be drawn from the seed: loss=0.1,crash. There are:
 ` + wrap(faultNames(), 78) + `
 --workload is one of ` + strings.Join(workloadNames(), ", ") + `.
+--retention is what hosts keep of their raw history by themselves: archive is
+all, minimal next to nothing, and a time a window of that length.
 --trace writes a line for each event; --svg draws how many hosts were equal over
 time. --until-failure goes on with the next seed until one fails.
 
@@ -62,6 +65,7 @@ that broke an invariant as small as it gets, and prints it.`,
 	fl.DurationVar(&f.virtual, "virtual", time.Minute, "how long workload and faults go on, in virtual time")
 	fl.StringVar(&f.faults, "faults", "all", "all, none, or names")
 	fl.StringVar(&f.workload, "workload", "mixed", "what the writers do")
+	fl.StringVar(&f.retention, "retention", "archive", "how much raw history hosts keep by themselves")
 	fl.StringVar(&f.trace, "trace", "", "write a line for each event to this file")
 	fl.StringVar(&f.svg, "svg", "", "draw the convergence into this file")
 	fl.StringVar(&f.record, "record", "", "write a script of the run to this file")
@@ -132,6 +136,9 @@ func (f *simFlags) options(cmd *cobra.Command) (simnet.Options, error) {
 	if o.Workload = workload.Named[f.workload]; o.Workload == nil {
 		return o, usage(cmd, "%s: workload %q is not one of %s", cmd.CommandPath(), f.workload, strings.Join(workloadNames(), ", "))
 	}
+	if o.Retention, err = simnet.ParseRetention(f.retention); err != nil {
+		return o, usage(cmd, "%s: %v", cmd.CommandPath(), err)
+	}
 	return o, nil
 }
 
@@ -140,8 +147,12 @@ func (f *simFlags) again(r *simnet.Report) string {
 	if f.replay != "" {
 		return "rhizome sim --replay " + f.replay
 	}
-	return fmt.Sprintf("rhizome sim --peers %d --writers %d --seed %d --virtual %v --faults %s --workload %s",
+	again := fmt.Sprintf("rhizome sim --peers %d --writers %d --seed %d --virtual %v --faults %s --workload %s",
 		r.Peers, r.Writers, r.Seed, f.virtual, f.faults, f.workload)
+	if f.retention != "archive" {
+		again += " --retention " + f.retention
+	}
+	return again
 }
 
 // simReport is what sim prints as JSON.
@@ -273,6 +284,9 @@ func (a *app) printSim(f *simFlags, r *simnet.Report, script string) {
 		"events", fmt.Sprintf("%d, %.0f a second", r.Events, r.EventsPerS),
 		"time", fmt.Sprintf("%.1f s virtual in %.2f s, %.0f times as fast", r.VirtualS, r.WallS, r.VirtualS/max(r.WallS, 1e-9)),
 		"writes", fmt.Sprintf("%d acknowledged, %d entries in the end", r.Writes, r.Entries),
+		"raw", fmt.Sprintf("%d entries at most at one host", r.MostRaw),
+		"compactions", fmt.Sprintf("%d, %d of them ended by the next process", r.Compactions, r.Redone),
+		"states", fmt.Sprintf("%d served, %d adopted", r.StatesServed, r.StatesAdopted),
 		"faults", countsText(r.Faults),
 		"alarms", countsText(r.Alarms),
 		"converged", converged,
