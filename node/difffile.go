@@ -24,7 +24,7 @@ func (n *Node) DiffPairs(ctx context.Context, name string, pairs iter.Seq2[stora
 		d.mine = n.replica.log.Vector().Clone()
 	})
 	defer func() { _ = snap.Close() }() // reading only: nothing is lost
-	d.wreck = oplog.NewWreck(d.prefix, n.cfg.Replica.Space)
+	d.wreck = oplog.NewWreck(d.prefix, n.store.Space())
 	view := n.rows
 	view.r = snap
 	next, stop := iter.Pull2(view.all())
