@@ -652,6 +652,9 @@ func (m *Machine) strange(s *session) bool {
 	return false
 }
 
+// Met reports whether there is a session to a peer, or was one.
+func (m *Machine) Met() bool { return len(m.sessions) > 0 || len(m.memory) > 0 }
+
 // Held returns the seq up to which some peer is known to hold a lane as we have
 // it: with the same hash. Below the floor that is no longer known.
 func (m *Machine) Held(l clock.LaneID) (seq uint64) {

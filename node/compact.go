@@ -117,7 +117,7 @@ func (r *Replica) hold() (first uint64, err error) {
 }
 
 func (r *Replica) hasPeers() bool {
-	if r.cfg.Peers || len(r.seen) > 0 || len(r.machine.Peers()) > 0 {
+	if r.cfg.Peers || len(r.seen) > 0 || r.machine.Met() {
 		return true
 	}
 	for _, l := range r.log.Vector().Lanes() {

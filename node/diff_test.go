@@ -4,8 +4,12 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"math/rand/v2"
+	"sync"
 	"testing"
+	"time"
 
+	"github.com/rhizome-p2p/rhizome/gossip"
 	"github.com/rhizome-p2p/rhizome/storage"
 )
 
@@ -99,5 +103,86 @@ func TestDiffWithNobody(t *testing.T) {
 	b := newBench(t)
 	if _, err := b.Diff(t.Context(), "nobody"); !errors.Is(err, ErrNotFound) {
 		t.Error(err)
+	}
+}
+
+// A pipe carries what one node sends to another.
+type pipe struct{ out chan []byte }
+
+func (p pipe) Send(_ gossip.SessionID, m []byte)  { p.out <- m }
+func (p pipe) Drop(gossip.SessionID, error, bool) {}
+func (p pipe) Publish([]byte)                     {}
+func (p pipe) Learn([]string)                     {}
+
+// Two running nodes are compared over a session, one of them with its history
+// dropped, while both go on.
+func TestDiffOfNodes(t *testing.T) {
+	w := newWorld(t, 1)
+	var nodes [2]*Node
+	var pipes [2]pipe
+	var wires sync.WaitGroup
+	for i, name := range []string{"a", "b"} {
+		h := w.add(name)
+		pipes[i] = pipe{make(chan []byte, 1024)}
+		n, err := New(Config{
+			Replica: ReplicaConfig{
+				DB: storage.NewMemory(), Prefix: []byte("w"), Space: worldSpace, Key: h.key, Random: h.rnd,
+				Spread: rand.New(rand.NewPCG(1, uint64(i))), Node: name,
+			},
+			Transport: pipes[i],
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		nodes[i] = n
+	}
+	for i := range nodes {
+		wires.Go(func() {
+			for m := range pipes[i].out {
+				nodes[1-i].Received(1, m)
+			}
+		})
+	}
+	ctx := t.Context()
+	put := func(n *Node, entity string) {
+		if _, err := n.Commit(ctx, "", []Op{{Kind: OpPut, Entity: entity, Value: int64(1)}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(nodes[0], "k")
+	put(nodes[0], "k")
+	if _, err := nodes[0].Compact(ctx, CompactOptions{Force: true}); err != nil {
+		t.Fatal(err)
+	}
+	put(nodes[1], "own")
+	nodes[0].Opened(1, "b", "/b", true)
+	nodes[1].Opened(1, "a", "/a", false)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for range tick.C {
+		a, err := nodes[0].Diff(ctx, "b")
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := nodes[1].Diff(ctx, "a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a.Equal && b.Equal && a.SameLog {
+			break
+		}
+	}
+	if _, err := nodes[1].Get(ctx, "k", ""); err != nil {
+		t.Error(err)
+	}
+	for _, n := range nodes {
+		n.Close()
+	}
+	for i := range pipes {
+		close(pipes[i].out)
+	}
+	wires.Wait()
+	if _, err := nodes[0].Diff(ctx, "b"); !errors.Is(err, ErrClosed) {
+		t.Errorf("of a closed node: %v", err)
 	}
 }
