@@ -248,7 +248,7 @@ func (r *Replica) compactTick() error {
 	if r.undone != nil {
 		return r.truncate()
 	}
-	if r.compactAt == 0 || r.compactAt > r.now+compactMillis { // the clock was set back
+	if r.compactAt == 0 {
 		r.compactAt = r.now + compactMillis/2
 	}
 	if r.compactAt-r.now > compactMillis {
