@@ -129,13 +129,16 @@ func (h *labHost) Digest() (d digest.Sum) {
 	return d
 }
 
-// Owns implements Replica.
+// WantsEntries implements Replica.
 func (h *labHost) WantsEntries() bool { return false }
+
+// Wrote implements Replica.
 func (h *labHost) Wrote(l clock.LaneID) bool {
 	key, ok := h.log.Lanes.Key(l)
 	return ok && key.Author == delta.Author(h.key.Public().(ed25519.PublicKey))
 }
 
+// Owns implements Replica.
 func (h *labHost) Owns(l clock.LaneID) bool { return h.signer != nil && h.signer.Lane == l }
 
 // Survivors implements Replica.

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"io"
 	"os"
 	"strings"
 
@@ -41,7 +40,7 @@ entries their states must be equal, and every row that is listed is damage: see 
 // diffWith compares with a backup where the name is that of a file, else with a
 // peer.
 func (a *app) diffWith(ctx context.Context, c *client.Client, name string) (r api.DiffReport, err error) {
-	var in io.Reader = a.In
+	in := a.In
 	if name != "-" {
 		f, err := os.Open(name)
 		if os.IsNotExist(err) && !strings.ContainsAny(name, "/.") {
