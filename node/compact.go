@@ -317,8 +317,8 @@ func (r *Replica) eraTick() {
 // maxSeen bounds the peers of which it is remembered what they hold.
 const maxSeen = 1024
 
-// noteSeen remembers, also beyond this process, what peers hold.
-func (r *Replica) noteSeen() error {
+// lookSeen notes what the peers of the sessions hold now.
+func (r *Replica) lookSeen() error {
 	now, err := r.machine.Seen()
 	if err != nil {
 		return err
@@ -329,8 +329,21 @@ func (r *Replica) noteSeen() error {
 			continue
 		}
 		r.seen[p.Node] = p.Ordinal
-		r.batch.Set(r.state.key(kindSeen, []byte(p.Node)), binary.AppendUvarint(nil, p.Ordinal))
+		r.newSeen[p.Node] = true
 	}
+	return nil
+}
+
+// noteSeen remembers, also beyond this process, what peers hold or held when
+// their sessions ended.
+func (r *Replica) noteSeen() error {
+	if err := r.lookSeen(); err != nil {
+		return err
+	}
+	for _, p := range slices.Sorted(maps.Keys(r.newSeen)) {
+		r.batch.Set(r.state.key(kindSeen, []byte(p)), binary.AppendUvarint(nil, r.seen[p]))
+	}
+	clear(r.newSeen)
 	return nil
 }
 

@@ -42,8 +42,11 @@ func TestOwnEntriesAreHeld(t *testing.T) {
 	if n, held := plan(true); n != 2 || held {
 		t.Errorf("forced: %d would go, held %v", n, held)
 	}
-	if l, err := a.r.UnseenBy(a.r.log.Ordinal()); err != nil || len(l) != 0 {
-		t.Errorf("nobody is connected, and %v have not seen it: %v", l, err)
+	if l, err := a.r.UnseenBy(a.r.log.Ordinal()); err != nil || !slices.Equal(l, []string{"b"}) {
+		t.Errorf("unseen by %v: %v", l, err)
+	}
+	if l, err := a.r.UnseenBy(1); err != nil || len(l) != 0 {
+		t.Errorf("what b had when it left is unseen by %v: %v", l, err)
 	}
 	clear(w.cut)
 	w.connect(a, b)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/rhizome-p2p/rhizome/clock"
 	"github.com/rhizome-p2p/rhizome/delta"
+	"github.com/rhizome-p2p/rhizome/gossip"
 	"github.com/rhizome-p2p/rhizome/merge"
 	"github.com/rhizome-p2p/rhizome/storage"
 )
@@ -224,42 +225,68 @@ func (w *world) stepCompacting(a archive) {
 	}
 }
 
-// stream lets states stream and be disturbed: messages, jobs and syncs in any
-// order, writes, compactions, broken sessions, crashes.
-func (w *world) stream(a archive, steps int) {
-	for range steps {
-		h := w.hosts[w.rng.IntN(len(w.hosts))]
-		switch n := w.rng.IntN(100); {
-		case n < 4:
-			w.randomWrite(h)
-		case n < 6:
-			w.compact(h, a)
-		case n < 7 && len(w.links) > 0:
-			w.disconnect(w.links[w.rng.IntN(len(w.links))])
-		case n < 8:
-			w.crash(h)
-		case n < 13:
-			if o := w.hosts[w.rng.IntN(len(w.hosts))]; o != h {
-				w.connect(h, o)
+// stream lets states stream and disturbs them: gossip that was late arrives amid
+// one, hosts write, drop and crash, sessions break.
+func (w *world) stream(a archive, rounds int) {
+	for range rounds {
+		for _, h := range w.hosts {
+			for len(h.jobs) > 0 {
+				w.disturb(a)
+				if len(h.jobs) > 0 {
+					h.finish()
+				}
 			}
-		case n < 15:
-			w.tick()
-		case n < 30:
-			if len(h.jobs) > 0 {
-				h.finish()
-			}
-		case n < 50:
-			if len(h.out) > 0 {
+			for len(h.out) > 0 {
 				h.sync()
 			}
-		case n < 60 && len(w.topic) > 0:
-			w.deliverTopic()
-		case len(w.links) > 0:
-			l := w.links[w.rng.IntN(len(w.links))]
-			if side := w.rng.IntN(2); len(l.queue[side]) > 0 {
-				w.deliver(l, side)
+		}
+		for _, l := range slices.Clone(w.links) {
+			for side := range l.queue {
+				if l.open && len(l.queue[side]) > 0 {
+					w.deliver(l, side)
+				}
 			}
 		}
+		if w.disturb(a); w.chance(20) {
+			w.tick()
+		}
+		if o, h := w.hosts[w.rng.IntN(len(w.hosts))], w.hosts[w.rng.IntN(len(w.hosts))]; w.chance(30) && o != h {
+			w.connect(o, h)
+		}
+	}
+}
+
+// disturb lets one thing happen, now and then.
+func (w *world) disturb(a archive) {
+	h := w.hosts[w.rng.IntN(len(w.hosts))]
+	switch n := w.rng.IntN(200); {
+	case n < 16:
+		w.randomWrite(h)
+		h.flush()
+	case n < 50 && h.r.adopting():
+		w.arrives(h)
+	case n < 54:
+		w.compact(h, a)
+	case n < 58 && len(w.links) > 0:
+		w.disconnect(w.links[w.rng.IntN(len(w.links))])
+	case n < 60:
+		w.crash(h)
+	}
+}
+
+// arrives hands a host all that was published to it.
+func (w *world) arrives(h *host) {
+	w.t.Helper()
+	late := w.topic
+	w.topic = nil
+	for _, p := range late {
+		if p.to != h {
+			w.topic = append(w.topic, p)
+			continue
+		}
+		entries, err := gossip.ParsePublished(worldSpace, p.message)
+		w.must(err)
+		h.did(h.r.Published(h.now(), entries))
 	}
 }
 
@@ -276,7 +303,7 @@ func (w *world) runCompacting() {
 		w.stepCompacting(a)
 	}
 	clear(w.cut)
-	w.stream(a, w.rng.IntN(1200))
+	w.stream(a, w.rng.IntN(150))
 	w.heal()
 	w.settle(settleMillis)
 	w.checkCompacted(a)

@@ -107,7 +107,9 @@ type Replica struct {
 	undone      *compaction.Checkpoint
 	compactAt   int64
 	// seen is, for each peer, the ordinal up to which it is known to hold all.
-	seen map[string]uint64
+	// newSeen are the peers of which that is not on disk yet.
+	seen    map[string]uint64
+	newSeen map[string]bool
 	// serving are the states that are served, and adopt the one that is pulled.
 	serving map[gossip.SessionID]*served
 	adopt   *adoption
@@ -149,7 +151,7 @@ func OpenReplica(cfg ReplicaConfig) (*Replica, error) {
 		cfg: cfg, db: cfg.DB, log: log, pageBytes: pageBytes,
 		author: delta.Author(cfg.Key.Public().(ed25519.PublicKey)),
 		skewed: make(map[delta.Author]bool), doubted: make(map[clock.LaneID]bool),
-		began: make(map[clock.LaneID]uint64), seen: make(map[string]uint64), serving: make(map[gossip.SessionID]*served),
+		began: make(map[clock.LaneID]uint64), seen: make(map[string]uint64), newSeen: make(map[string]bool), serving: make(map[gossip.SessionID]*served),
 	}
 	r.state = newState(cfg.DB, log.Prefix(), log.Lanes, log.Ordinal() == 0)
 	r.fold.State = r.state
@@ -428,6 +430,9 @@ func (r *Replica) Opened(nowMillis int64, id gossip.SessionID, peer, addr string
 // Closed tells that a session has ended.
 func (r *Replica) Closed(nowMillis int64, id gossip.SessionID) (Step, error) {
 	r.begin(nowMillis)
+	if err := r.lookSeen(); err != nil {
+		return Step{}, err
+	}
 	r.machine.Closed(nowMillis, id)
 	r.release(id)
 	r.adoptTick()
