@@ -95,6 +95,10 @@ func (m *Machine) Told(id SessionID) *clock.Vector {
 	return new(clock.Vector)
 }
 
+// ErrMoved reports a state that was offered against another vector than ours, or
+// by one that has closed other lanes.
+var ErrMoved = errors.New("what the state was offered against has changed")
+
 // StateDone ends our pull of a state: adopted, or err says why not. What does
 // not even have the right form costs the peer its session.
 func (m *Machine) StateDone(now int64, id SessionID, pull uint64, err error) {
@@ -109,6 +113,14 @@ func (m *Machine) StateDone(now int64, id SessionID, pull uint64, err error) {
 		return
 	case err != nil:
 		m.failPull(s)
+		if errors.Is(err, ErrMoved) {
+			// We may take the peer to know our vector and be wrong: it saw another
+			// root of its own in the moment when ours would have told it. Entries
+			// that it then sends twice do no harm; a state would be offered against
+			// the wrong vector for ever.
+			s.told = clock.Vector{}
+			m.sendHave(s, true)
+		}
 	default:
 		m.endPull(s)
 		s.fails = 0

@@ -182,7 +182,7 @@ var errServerBusy = errors.New("peer serves its state to others, later again")
 var errTooDifferent = errors.New("the states differ in too many rows")
 
 // errMoved reports an offer against what is no longer so here, or there.
-var errMoved = errors.New("what the state was offered against has changed")
+var errMoved = gossip.ErrMoved
 
 // onOffer takes in a page of an offer, and with the last one begins.
 func (r *Replica) onOffer(t gossip.State, b []byte) error {

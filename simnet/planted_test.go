@@ -85,6 +85,34 @@ func TestPlanted(t *testing.T) {
 	}
 }
 
+// What compaction rests on is missed where it is left out: the twin sees it, or the
+// checks of delivery. Links are slow
+// and publications late, so that much comes while a state streams.
+func TestPlantedCompaction(t *testing.T) {
+	const most = 300 // seeds
+	for _, bug := range plant.CompactionBugs {
+		t.Run(string(bug), func(t *testing.T) {
+			plant.Set(bug)
+			defer plant.Set("")
+			for seed := uint64(1); ; seed++ {
+				if seed > most {
+					t.Fatalf("not found in %d seeds", most)
+				}
+				o := hunt(bug, seed)
+				o.Faults, o.Rates, o.CheckEvery = append(o.Faults[:len(o.Faults):len(o.Faults)], Compact), Rates{Compact: 6, SlowLink: 12, Loss: 0.2, Reorder: 0.5, Replay: 0.02, Equivocate: 0}, time.Second
+				if _, err := try(o); err != nil {
+					t.Logf("found by seed %d (of at most %d): %v", seed, most, err)
+					plant.Set("")
+					if _, err := try(o); err != nil {
+						t.Errorf("the same seed without the bug: %v", err)
+					}
+					return
+				}
+			}
+		})
+	}
+}
+
 // How often each planted bug is found; runs with -survey. Where none is planted
 // none is.
 func TestSurvey(t *testing.T) {

@@ -3,6 +3,8 @@ package workload
 import (
 	"fmt"
 
+	"github.com/rhizome-p2p/rhizome/clock"
+	"github.com/rhizome-p2p/rhizome/delta"
 	"github.com/rhizome-p2p/rhizome/simnet"
 )
 
@@ -16,6 +18,28 @@ func twins(w *simnet.World) error {
 			if err := twin(w, h); err != nil {
 				return err
 			}
+		}
+	}
+	return nil
+}
+
+// tips holds a host to naming, in what it writes next, every head that no entry
+// names yet: else what it writes is not behind all that it has applied.
+func tips(h simnet.Host, applied []*delta.Entry) error {
+	named, listed := make(map[clock.LaneID]uint64), make(map[clock.LaneID]bool)
+	for _, e := range applied {
+		for i := range e.Body.Deps {
+			d := e.Body.Deps[i].EntryID
+			named[d.Lane] = max(named[d.Lane], d.Seq)
+		}
+	}
+	log := h.Replica().Log()
+	for _, tip := range log.Tips() {
+		listed[tip.Lane] = true
+	}
+	for _, l := range log.Vector().Lanes() {
+		if seq := log.Vector().Seq(l); seq > named[l] && !listed[l] {
+			return simnet.Broken("tips cover the log", "%s does not list the tip %v:%d", h.Name(), l, seq)
 		}
 	}
 	return nil
@@ -39,6 +63,9 @@ func twin(w *simnet.World, h simnet.Host) error {
 	}
 	m.kill(m.kills, m.bury)
 	if m.vague = w.Forks(); len(m.vague) == 0 {
+		if err := tips(h, applied); err != nil {
+			return err
+		}
 		return m.equals(h)
 	}
 	gone := make([]simnet.Withdrawn, len(besides))
