@@ -35,6 +35,22 @@ func (w *world) twist(server *host, kind byte, change func(payload []byte) [][]b
 	}
 }
 
+// rows returns what changes the rows of a page of the server.
+func (w *world) rows(server *host, change func([]compaction.Row) []compaction.Row) func(payload []byte) [][]byte {
+	lanes := server.r.log.Vector().Lanes()
+	return func(p []byte) [][]byte {
+		plain, err := gossip.Decompress(p[2:], maxPageBytes)
+		w.must(err)
+		all, err := compaction.ParseRows(plain, lanes)
+		w.must(err)
+		var page []byte
+		for _, r := range change(all) {
+			page = compaction.AppendRow(page, r.Key, r.Lane, &r.Survivor)
+		}
+		return [][]byte{append(p[:2:2], gossip.Compress(page)...)}
+	}
+}
+
 // ahead returns a lane of an offer in which the server has more.
 func ahead(o *compaction.Offer) *compaction.OfferLane {
 	i := slices.IndexFunc(o.Lanes, func(l compaction.OfferLane) bool { return l.Ahead })
@@ -46,21 +62,7 @@ func ahead(o *compaction.Offer) *compaction.OfferLane {
 // server, or the same one when it is honest again, everything comes.
 func TestLyingServer(t *testing.T) {
 	rows := func(change func(rows []compaction.Row) []compaction.Row) func(*world, *host) func([]byte) [][]byte {
-		return func(w *world, server *host) func([]byte) [][]byte {
-			lanes := server.r.log.Vector().Lanes()
-			return func(p []byte) [][]byte {
-				plain, err := gossip.Decompress(p[2:], maxPageBytes)
-				w.must(err)
-				all, err := compaction.ParseRows(plain, lanes)
-				w.must(err)
-				var page []byte
-				all = change(all)
-				for i := range all {
-					page = compaction.AppendRow(page, all[i].Key, all[i].Lane, &all[i].Survivor)
-				}
-				return [][]byte{append(p[:2:2], gossip.Compress(page)...)}
-			}
-		}
+		return func(w *world, server *host) func([]byte) [][]byte { return w.rows(server, change) }
 	}
 	offer := func(change func(o *compaction.Offer)) func(*world, *host) func([]byte) [][]byte {
 		return func(w *world, _ *host) func([]byte) [][]byte {

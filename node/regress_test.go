@@ -11,7 +11,6 @@ import (
 	"github.com/rhizome-p2p/rhizome/clock"
 	"github.com/rhizome-p2p/rhizome/compaction"
 	"github.com/rhizome-p2p/rhizome/delta"
-	"github.com/rhizome-p2p/rhizome/gossip"
 	"github.com/rhizome-p2p/rhizome/merge"
 )
 
@@ -236,21 +235,14 @@ func TestStagedLies(t *testing.T) {
 	w.topic = nil
 	w.drop(liar)
 	w.drop(honest)
-	lanes := liar.r.log.Vector().Lanes()
-	w.twist(liar, compaction.MsgRows, func(p []byte) [][]byte {
-		plain, err := gossip.Decompress(p[2:], maxPageBytes)
-		w.must(err)
-		all, err := compaction.ParseRows(plain, lanes)
-		w.must(err)
-		var page []byte
+	w.twist(liar, compaction.MsgRows, w.rows(liar, func(all []compaction.Row) []compaction.Row {
 		for i := range all {
-			r := all[i]
+			r := &all[i]
 			d := delta.Delta{Entity: "evil", Path: "/z", Verb: r.Verb, Value: r.Value}
 			r.Key = merge.AppendKey(nil, "evil", "/z", delta.TagOf(r.Dot.Lane, r.Creator, &d))
-			page = compaction.AppendRow(page, r.Key, r.Lane, &r.Survivor)
 		}
-		return [][]byte{append(p[:2:2], gossip.Compress(page)...)}
-	})
+		return all
+	}))
 	clear(w.cut)
 	w.split(liar, honest)
 	w.split(client, honest)
@@ -289,15 +281,9 @@ func TestStaleStagedRows(t *testing.T) {
 	client.put("own", "", "edit")
 	w.topic = nil
 	w.drop(liar)
-	lanes := liar.r.log.Vector().Lanes()
-	w.twist(liar, compaction.MsgRows, func(p []byte) [][]byte {
-		plain, err := gossip.Decompress(p[2:], maxPageBytes)
-		w.must(err)
-		all, err := compaction.ParseRows(plain, lanes)
-		w.must(err)
-		var page []byte
+	w.twist(liar, compaction.MsgRows, w.rows(liar, func(all []compaction.Row) []compaction.Row {
 		for i := range all {
-			r := all[i]
+			r := &all[i]
 			mine := r.Sum(r.Key)
 			for n := int64(0); ; n++ {
 				r.Value = delta.Int(n)
@@ -305,10 +291,9 @@ func TestStaleStagedRows(t *testing.T) {
 					break
 				}
 			}
-			page = compaction.AppendRow(page, r.Key, r.Lane, &r.Survivor)
 		}
-		return [][]byte{append(p[:2:2], gossip.Compress(page)...)}
-	})
+		return all
+	}))
 	clear(w.cut)
 	w.split(liar, honest)
 	w.split(client, honest)

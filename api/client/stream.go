@@ -81,25 +81,19 @@ func (c *Client) Import(ctx context.Context, body io.Reader, tell func(api.Impor
 
 // Verify has the node reread its repo and calls tell with how far it got.
 func (c *Client) Verify(ctx context.Context, tell func(done, total uint64)) (*api.VerifyReport, error) {
-	resp, err := c.do(ctx, http.MethodPost, "/v1/verify", nil, nil, nil)
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	dec := json.NewDecoder(resp.Body)
-	for {
-		var p api.VerifyProgress
-		if err := dec.Decode(&p); err != nil {
-			return nil, c.lost(ctx, fmt.Errorf("verify was cut short: %w", err))
-		}
+	var report *api.VerifyReport
+	err := job(ctx, c, "verify", nil, func(p *api.VerifyProgress) (bool, error) {
 		switch {
 		case p.Problem != nil:
-			return nil, p.Problem
+			return true, p.Problem
 		case p.Report != nil:
-			return p.Report, nil
+			report = p.Report
+			return true, nil
 		}
 		tell(p.Done, p.Total)
-	}
+		return false, nil
+	})
+	return report, err
 }
 
 // Compact has the node drop raw history up to a cut, "" being all, and calls tell
@@ -115,24 +109,38 @@ func (c *Client) Compact(ctx context.Context, to string, force, dryRun bool, tel
 	if dryRun {
 		q.Set("dry_run", "1")
 	}
-	resp, err := c.do(ctx, http.MethodPost, "/v1/compact", q, nil, nil)
+	var report *api.CompactReport
+	err := job(ctx, c, "compact", q, func(p *api.CompactProgress) (bool, error) {
+		switch {
+		case p.Problem != nil:
+			return true, p.Problem
+		case p.Report != nil:
+			report = p.Report
+			return true, nil
+		}
+		tell(p.Done, p.Total)
+		return false, nil
+	})
+	return report, err
+}
+
+// job starts long work of the node and gives each line of its progress to take,
+// until that says that it was the last.
+func job[P any](ctx context.Context, c *Client, name string, q url.Values, take func(*P) (last bool, err error)) error {
+	resp, err := c.do(ctx, http.MethodPost, "/v1/"+name, q, nil, nil)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer resp.Body.Close()
 	dec := json.NewDecoder(resp.Body)
 	for {
-		var p api.CompactProgress
+		var p P
 		if err := dec.Decode(&p); err != nil {
-			return nil, c.lost(ctx, fmt.Errorf("compact was cut short: %w", err))
+			return c.lost(ctx, fmt.Errorf("%s was cut short: %w", name, err))
 		}
-		switch {
-		case p.Problem != nil:
-			return nil, p.Problem
-		case p.Report != nil:
-			return p.Report, nil
+		if last, err := take(&p); last {
+			return err
 		}
-		tell(p.Done, p.Total)
 	}
 }
 
