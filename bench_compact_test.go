@@ -252,15 +252,19 @@ func BenchmarkReturn(b *testing.B) {
 		write(b, dirB, own, func(i int, r *mathrand.Rand) Op {
 			return Op{Kind: OpPut, Entity: fmt.Sprintf("own/%d", i), Value: raw100(r)}
 		})
-		a = open(b, Options{Dir: dirA, Retention: Retention{Mode: "archive"}})
+		// Addresses that neither has told the other: the wire is their only way.
+		a = open(b, Options{Dir: dirA, Listen: []string{"/ip4/127.0.0.2/tcp/0"}, Retention: Retention{Mode: "archive"}})
 		w := newWire(b, a.Addrs()[0])
 		start := time.Now()
-		n = open(b, Options{Dir: dirB, Bootstrap: []string{w.addr}})
+		n = open(b, Options{Dir: dirB, Listen: []string{"/ip4/127.0.0.3/tcp/0"}, Bootstrap: []string{w.addr}})
 		eventually(b, time.Minute, "equal states", func() bool {
 			x, y := status(b, a, false), status(b, n, false)
 			return x.Digest == y.Digest && x.Frontier == y.Frontier
 		})
 		took := time.Since(start)
+		if w.bytes.Load() < own*100 {
+			b.Fatalf("%d bytes went over the wire: they met elsewhere", w.bytes.Load())
+		}
 		for i := range own {
 			if _, err := a.Get(b.Context(), fmt.Sprintf("own/%d", i), ""); err != nil {
 				b.Fatalf("edit %d made while away: %v", i, err)

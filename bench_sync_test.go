@@ -95,14 +95,15 @@ type wire struct {
 
 func newWire(tb testing.TB, target string) *wire {
 	tb.Helper()
-	parts := strings.Split(target, "/") // /ip4/127.0.0.1/tcp/PORT/p2p/ID
+	parts := strings.Split(target, "/") // /ip4/ADDR/tcp/PORT/p2p/ID
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { _ = l.Close() })
 	w := &wire{}
-	parts[4], target = fmt.Sprint(l.Addr().(*net.TCPAddr).Port), net.JoinHostPort(parts[2], parts[4])
+	target = net.JoinHostPort(parts[2], parts[4])
+	parts[2], parts[4] = "127.0.0.1", fmt.Sprint(l.Addr().(*net.TCPAddr).Port)
 	w.addr = strings.Join(parts, "/")
 	go func() {
 		for {
