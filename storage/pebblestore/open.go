@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -137,7 +138,7 @@ func (s *Store) openPebble(path string, tableBytes uint64, fresh bool) (db *pebb
 	o.ErrorIfExists, o.ErrorIfNotExists = fresh, !fresh
 	db, err = pebble.Open(path, o)
 	if corrupt(err) || errors.Is(err, pebble.ErrDBDoesNotExist) {
-		err = fmt.Errorf("%w: %w", storage.ErrCorrupt, err)
+		err = &corruptError{err}
 	}
 	return db, err
 }
@@ -181,6 +182,19 @@ func (s *Store) pebbleOptions(tableBytes uint64) *pebble.Options {
 // go only when Pebble removes them, so a missing one is as bad.
 func corrupt(err error) bool {
 	return pebble.IsCorruptionError(err) || errors.Is(err, fs.ErrNotExist)
+}
+
+// A corruptError is an error of Pebble's that is also an ErrCorrupt.
+type corruptError struct{ cause error }
+
+func (e *corruptError) Error() string   { return storage.ErrCorrupt.Error() + ": " + firstLine(e.cause) }
+func (e *corruptError) Unwrap() []error { return []error{storage.ErrCorrupt, e.cause} }
+
+// firstLine is what an error of Pebble's says to people; what follows is for
+// programs.
+func firstLine(err error) string {
+	text, _, _ := strings.Cut(err.Error(), "\n")
+	return text
 }
 
 // makeDir makes dir and its parents durably and returns the name under which

@@ -143,7 +143,7 @@ func (s *Store) readError(err error) error {
 		return f.err // what Pebble read may be the discarded file of a fence
 	}
 	if corrupt(err) {
-		err = fmt.Errorf("%w: %w", storage.ErrCorrupt, err)
+		err = &corruptError{err}
 		s.fail(err, false)
 	}
 	return err

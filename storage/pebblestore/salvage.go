@@ -68,8 +68,7 @@ type salvage struct {
 // damaged notes what is wrong with a file.
 func (s *salvage) damaged(name string, err error) {
 	if err != nil && len(s.rep.Damaged) < maxDamaged {
-		text, _, _ := strings.Cut(err.Error(), "\n") // what follows is for programs
-		s.rep.Damaged = append(s.rep.Damaged, name+": "+text)
+		s.rep.Damaged = append(s.rep.Damaged, name+": "+firstLine(err))
 	}
 }
 
