@@ -1,6 +1,10 @@
 package merge
 
 import (
+	"slices"
+	"strings"
+	"sync"
+
 	"github.com/rhizome-p2p/rhizome/clock"
 	"github.com/rhizome-p2p/rhizome/delta"
 )
@@ -13,10 +17,15 @@ type Rules struct {
 	Name string
 	// Moves are applied to each survivor in this order, before all else.
 	Moves []Move
-	// Properties are in an order in which each comes after those it depends on.
+	// Properties are in any order, ids and paths being unique.
 	Properties []Rule
+	// Keep says which survivors are read; nil takes all.
+	Keep func(p delta.Path, s *Survivor) bool
 	// Author tells who wrote a lane; nil where nobody knows.
 	Author func(clock.LaneID) string
+
+	once  sync.Once
+	index ruleIndex
 }
 
 // A Rule says how one property reads.
@@ -80,4 +89,105 @@ type Move func(p delta.Path, value any) ([]Moved, error)
 type Moved struct {
 	Path  delta.Path
 	Value any
+}
+
+// A ruleIndex is what is worked out once about rules.
+type ruleIndex struct {
+	// order holds the rules without wildcards, each behind those it depends on
+	// and those below its path.
+	order []*Rule
+	// cyclic are the rules that wait for each other.
+	cyclic []*Rule
+	byPath map[delta.Path]*Rule
+	wild   []wildRule
+	// local says that a property reads the same whatever else its entity holds.
+	local bool
+}
+
+type wildRule struct {
+	*Rule
+	segments []string
+}
+
+func (r *Rules) indexed() *ruleIndex {
+	r.once.Do(r.buildIndex)
+	return &r.index
+}
+
+func (r *Rules) buildIndex() {
+	x := &r.index
+	x.byPath = make(map[delta.Path]*Rule)
+	x.local = len(r.Moves) == 0
+	byID := make(map[string]*Rule)
+	var literal []*Rule
+	for i := range r.Properties {
+		rule := &r.Properties[i]
+		x.local = x.local && len(rule.Deps) == 0
+		if segments := rule.Path.Segments(); slices.Contains(segments, "*") {
+			x.wild = append(x.wild, wildRule{rule, segments})
+			continue
+		}
+		x.byPath[rule.Path], byID[rule.ID] = rule, rule
+		literal = append(literal, rule)
+	}
+	const begun, done = 1, 2
+	state := make(map[*Rule]int)
+	var visit func(rule *Rule) bool
+	visit = func(rule *Rule) (free bool) {
+		switch state[rule] {
+		case begun:
+			return false
+		case done:
+			return true
+		}
+		state[rule] = begun
+		free = true
+		for _, d := range rule.Deps {
+			if o := byID[d.ID]; o != nil {
+				free = visit(o) && free
+			}
+		}
+		for _, o := range literal {
+			if o != rule && under(rule.Path, o.Path) {
+				free = visit(o) && free
+			}
+		}
+		state[rule] = done
+		if free {
+			x.order = append(x.order, rule)
+		} else {
+			x.cyclic = append(x.cyclic, rule)
+		}
+		return free
+	}
+	for _, rule := range literal {
+		visit(rule)
+	}
+}
+
+// wildFor returns the rule with a wildcard that is for a path, the first of
+// them; nil where there is none.
+func (x *ruleIndex) wildFor(p delta.Path) *Rule {
+	if len(x.wild) == 0 {
+		return nil
+	}
+	n := strings.Count(string(p), "/")
+	var segments []string
+	for i := range x.wild {
+		w := &x.wild[i]
+		if len(w.segments) != n {
+			continue
+		}
+		if segments == nil {
+			segments = p.Segments()
+		}
+		match := true
+		for j, s := range w.segments {
+			match = match && (s == "*" || s == segments[j])
+		}
+		if match {
+			return w.Rule
+		}
+	}
+	return nil
 }

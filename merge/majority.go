@@ -1,0 +1,65 @@
+package merge
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/rhizome-p2p/rhizome/delta"
+)
+
+// A majority is a resolver that returns the value which most creators hold;
+// among equals, the one whose newest vote is newest. A creator with concurrent
+// values counts once, for the newest. Where it has too few votes for the quorum
+// the property reads as null, and in conflict.
+type majority quorum
+
+// Resolve implements Resolver.
+func (m majority) Resolve(in *Input) (Output, error) {
+	if len(in.Survivors) == 0 {
+		return Output{Absent: true}, nil
+	}
+	type choice struct {
+		newest int // index of its newest vote: lower is newer
+		votes  int
+	}
+	var choices []choice
+	at := map[string]int{} // of each value in choices
+	seen := map[string]bool{}
+	for i := range in.Survivors {
+		s := &in.Survivors[i]
+		who := voter(s)
+		if seen[who] {
+			continue
+		}
+		seen[who] = true
+		c, ok := at[string(s.Value)]
+		if !ok {
+			c = len(choices)
+			at[string(s.Value)] = c
+			choices = append(choices, choice{newest: i})
+		}
+		choices[c].votes++
+	}
+	best := slices.MaxFunc(choices, func(a, b choice) int {
+		return cmp.Or(cmp.Compare(a.votes, b.votes), cmp.Compare(b.newest, a.newest))
+	})
+	why := fmt.Sprintf("%d of %d votes", best.votes, len(seen))
+	if q := quorum(m); !q.met(best.votes, len(seen)) {
+		return Output{
+			Shown: make([]bool, len(in.Survivors)), Conflict: true, Why: fmt.Sprintf("%s, %v wanted", why, q),
+		}, nil
+	}
+	out := Output{Value: in.value(best.newest), Why: why}
+	out.Shown, _ = in.show(best.newest)
+	return out, nil
+}
+
+// voter returns who a survivor counts for: its creator, and where nobody is
+// named the lane, whose author spoke for itself.
+func voter(s *Survivor) string {
+	if s.Creator == "" || s.Verb == delta.Inc {
+		return "\x00" + string(s.Dot.Lane[:])
+	}
+	return s.Creator
+}
