@@ -2,6 +2,7 @@ package merge
 
 import (
 	"bytes"
+	"flag"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -145,6 +146,8 @@ type history struct {
 
 	// counters restricts the history to increments, for the law of sums.
 	counters bool
+	// values are what is written; nil stands for values.
+	values []delta.Value
 }
 
 var (
@@ -241,7 +244,11 @@ func (e *written) roundTrip() error {
 }
 
 func (h *history) planAny(w *writer, creator string) (d delta.Delta, ok bool, err error) {
-	entity, path, value := choose(h.pick, entities), choose(h.pick, paths), choose(h.pick, values)
+	of := h.values
+	if of == nil {
+		of = values
+	}
+	entity, path, value := choose(h.pick, entities), choose(h.pick, paths), choose(h.pick, of)
 	kind := h.pick(16)
 	if h.counters {
 		kind = 11
@@ -407,11 +414,13 @@ func same(what, got, want string) error {
 	return fmt.Errorf("%s: got\n%swant\n%s", what, got, want)
 }
 
+var historiesFlag = flag.Int("histories", 150, "how many random histories each law is held to, beside those that rapid draws")
+
 // hold checks that a law holds: on histories drawn by rapid, which shrinks one
 // that fails, and on fixed ones, which are longer on average.
 func hold(t *testing.T, law func(k *kernel, pick chooser) error) {
 	t.Helper()
-	for seed := range uint64(150) {
+	for seed := range uint64(*historiesFlag) {
 		if err := law(new(kernel), seeded(seed)); err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
 		}
