@@ -150,3 +150,32 @@ func BenchmarkDropWide(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkReadRules reads an entity of 100 properties and 1,000 survivors by
+// rules that check a type and resolve each property.
+func BenchmarkReadRules(b *testing.B) {
+	b.ReportAllocs()
+	f := Fold{State: new(MemState)}
+	rules := new(Rules)
+	for p := range 100 {
+		path := delta.Path(fmt.Sprintf("/property/%02d", p))
+		r, err := Builtin(Builtins()[p%len(Builtins())], map[string]any{"authors": []any{"x"}})
+		if err != nil {
+			r = ResolverFunc(lastWrite)
+		}
+		rules.Properties = append(rules.Properties, Rule{ID: string(path), Path: path, Resolver: r, Check: wantInt})
+		for lane := range 10 {
+			d := delta.Delta{Entity: "host/1", Path: path, Verb: delta.Assign, Value: delta.Int(int64(p * lane))}
+			e := entry(laneOf(lane), uint64(p+1), d)
+			if err := f.Apply(e); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	for b.Loop() {
+		r, _, err := ReadWith(f.State, "host/1", "", rules)
+		if err != nil || len(r.Properties) != 100 {
+			b.Fatal(err, len(r.Properties))
+		}
+	}
+}

@@ -40,7 +40,9 @@ type evaluation struct {
 	rules  *Rules
 	index  *ruleIndex
 
-	r Reading
+	// scope is the path at and below which properties bear on what is read.
+	scope delta.Path
+	r     Reading
 	// made are the properties to which only a rule gives a value or an error.
 	made []Property
 	// values and failed hold, by id, what became of the rules so far.
@@ -53,18 +55,17 @@ type evaluation struct {
 }
 
 func (e *evaluation) run() (found bool, err error) {
-	scope := delta.Path("")
 	if e.index.local {
-		scope = e.at
+		e.scope = e.index.scopeOf(e.at)
 	}
-	if err := e.r.scan(e.view, e.entity, scope, e.at); err != nil {
+	if err := e.r.scan(e.view, e.entity, e.scope, e.at); err != nil {
 		return false, err
 	}
 	e.keep()
 	if len(e.r.Properties) == 0 {
 		// Below a path, an entity that lives may still have what rules give.
 		there := false
-		if e.index.local && e.at != "" && e.rules.Keep == nil {
+		if e.scope != "" && e.rules.Keep == nil {
 			there, err = Exists(e.view, e.entity)
 		}
 		if !there || err != nil {
@@ -77,13 +78,13 @@ func (e *evaluation) run() (found bool, err error) {
 			e.free(p)
 		}
 	}
-	for _, rule := range e.index.order {
-		if e.concerns(rule) {
-			e.property(rule)
-		}
-	}
 	for _, rule := range e.index.cyclic {
 		e.settle(rule, e.find(rule.Path), Failf(ErrorDependency, "it waits for itself"))
+	}
+	for _, rule := range e.index.order {
+		if under(e.scope, rule.Path) {
+			e.property(rule)
+		}
 	}
 	e.collect()
 	return len(e.r.Properties) > 0, e.broken
@@ -190,12 +191,6 @@ func Exists(v View, entity string) (bool, error) {
 		return true, nil
 	}
 	return false, err
-}
-
-// concerns reports whether a rule bears on what is read. Where no property
-// needs another, only what is at and below the path was scanned.
-func (e *evaluation) concerns(rule *Rule) bool {
-	return !e.index.local || rule.Path == e.at || under(e.at, rule.Path)
 }
 
 // free reads a property that no rule names, but for one with a wildcard.

@@ -165,6 +165,18 @@ func (r *Rules) buildIndex() {
 	}
 }
 
+// scopeOf returns the path at and below which all lies that bears on a path, as
+// long as no property needs another: an object that stands leaf by leaf is
+// checked whole.
+func (x *ruleIndex) scopeOf(p delta.Path) delta.Path {
+	for _, up := range p.Ancestors() {
+		if rule := x.byPath[up]; rule != nil && (rule.Check != nil || rule.Result != nil) {
+			return up
+		}
+	}
+	return p
+}
+
 // wildFor returns the rule with a wildcard that is for a path, the first of
 // them; nil where there is none.
 func (x *ruleIndex) wildFor(p delta.Path) *Rule {
