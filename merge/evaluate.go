@@ -2,7 +2,6 @@ package merge
 
 import (
 	"bytes"
-	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -176,11 +175,7 @@ func (s *Survivor) as(x any) Survivor {
 
 // sortByKey sorts properties as their rows are.
 func sortByKey(props []Property) {
-	keys := make(map[delta.Path]string, len(props))
-	for i := range props {
-		keys[props[i].Path] = string(AppendExact(nil, "", props[i].Path))
-	}
-	slices.SortFunc(props, func(a, b Property) int { return cmp.Compare(keys[a.Path], keys[b.Path]) })
+	slices.SortFunc(props, func(a, b Property) int { return comparePaths(a.Path, b.Path) })
 }
 
 // Exists reports whether an entity has any survivor.
@@ -438,10 +433,16 @@ func (e *evaluation) find(p delta.Path) *Property {
 }
 
 func (e *evaluation) search(p delta.Path) (int, bool) {
-	key := AppendExact(nil, "", p)
-	return slices.BinarySearchFunc(e.r.Properties, key, func(a Property, key []byte) int {
-		return bytes.Compare(AppendExact(nil, "", a.Path), key)
-	})
+	lo, hi := 0, len(e.r.Properties)
+	for lo < hi {
+		mid := int(uint(lo+hi) / 2)
+		if comparePaths(e.r.Properties[mid].Path, p) < 0 {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	return lo, lo < len(e.r.Properties) && e.r.Properties[lo].Path == p
 }
 
 // below returns the properties with survivors below a path.

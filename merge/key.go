@@ -2,6 +2,7 @@ package merge
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"slices"
 	"strings"
@@ -56,6 +57,27 @@ func segment(p delta.Path) string {
 // AppendExact appends the prefix of all rows exactly at a path.
 func AppendExact(b []byte, entity string, p delta.Path) []byte {
 	return append(AppendPrefix(b, entity, p), 0x00, 0x00)
+}
+
+// comparePaths orders paths of an entity as the keys of their rows: a path before
+// what lies below it.
+func comparePaths(a, b delta.Path) int {
+	n := min(len(a), len(b))
+	for i := range n {
+		if a[i] == '~' || b[i] == '~' {
+			return bytes.Compare(AppendExact(nil, "", a), AppendExact(nil, "", b))
+		}
+		if a[i] != b[i] {
+			switch {
+			case a[i] == '/': // a name that has ended comes first
+				return -1
+			case b[i] == '/':
+				return 1
+			}
+			return cmp.Compare(a[i], b[i])
+		}
+	}
+	return cmp.Compare(len(a), len(b))
 }
 
 // AppendKey appends the key of a row.

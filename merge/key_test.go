@@ -126,3 +126,20 @@ func FuzzParseKey(f *testing.F) {
 		}
 	})
 }
+
+// Paths compare as the keys of their rows do.
+func TestComparePaths(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		name := rapid.StringOfN(rapid.SampledFrom([]rune{'a', 'b', '/', '~', 0, '.', '0', 'é'}), 0, 3, -1)
+		draw := func(what string) (p delta.Path) {
+			for _, s := range rapid.SliceOfN(name, 0, 3).Draw(t, what) {
+				p = p.Child(s)
+			}
+			return p
+		}
+		a, b := draw("a"), draw("b")
+		if got, want := comparePaths(a, b), bytes.Compare(AppendExact(nil, "e", a), AppendExact(nil, "e", b)); got != want {
+			t.Fatalf("%q and %q compare as %d, their keys as %d", a, b, got, want)
+		}
+	})
+}
