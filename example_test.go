@@ -162,12 +162,12 @@ func ExampleNode_Compact() {
 		log.Fatal(err)
 	}
 	fmt.Println(report.Dropped, "entries dropped")
-	r, err := n.GetAt(ctx, "host/web-1", "", then)
+	r, err := n.Read(ctx, "host/web-1", "", rhizome.ReadOptions{At: then})
 	if err != nil {
 		log.Fatal(err)
 	}
 	fmt.Println("it was", r.Value)
-	_, err = n.GetAt(ctx, "host/web-1", "", "0")
+	_, err = n.Read(ctx, "host/web-1", "", rhizome.ReadOptions{At: "0"})
 	fmt.Println(errors.Is(err, rhizome.ErrHorizon))
 	// Output:
 	// 3 entries dropped

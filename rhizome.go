@@ -37,6 +37,7 @@ import (
 	"time"
 
 	"github.com/rhizome-p2p/rhizome/delta"
+	"github.com/rhizome-p2p/rhizome/merge"
 	"github.com/rhizome-p2p/rhizome/node"
 	"github.com/rhizome-p2p/rhizome/storage"
 	"github.com/rhizome-p2p/rhizome/storage/pebblestore"
@@ -133,6 +134,15 @@ type Options struct {
 	// kept: it is how far back the log, undo and reads of the past reach.
 	Retention Retention
 
+	// Resolvers are those that the program brings. A schema names them with the
+	// prefix "go:". They do not replicate: nodes of programs without them show an
+	// error in their place.
+	Resolvers map[string]merge.Resolver
+
+	// ViewBytes is what one view may take in memory when it is kept up to date;
+	// zero means 256 MiB. A larger one is worked out each time it is read.
+	ViewBytes uint64
+
 	// Logger gets what a person may want to know; nil discards it.
 	Logger *slog.Logger
 
@@ -168,6 +178,8 @@ type Node struct {
 	repo  *repo
 	store *pebblestore.Store
 	net   *network // nil offline
+
+	plugins plugins
 
 	closed chan struct{} // by Close
 	once   sync.Once
@@ -292,10 +304,12 @@ func (n *Node) newNode(resume *node.Resume, peers bool) (*node.Node, error) {
 			DB: storage.DB(n.store), Prefix: spacePrefix, Space: n.repo.genesis.id(), Key: n.repo.key,
 			Random: rand.Reader, Spread: mathrand.New(mathrand.NewPCG(binary.LittleEndian.Uint64(seed[:]), binary.LittleEndian.Uint64(seed[8:]))),
 			Resume: resume, Node: n.repo.id, Instance: [16]byte(seed[16:]),
-			Retention: n.opts.Retention, Peers: peers,
+			Retention: n.opts.Retention, Peers: peers, Compile: n.plugins,
 		},
-		Logger: n.log,
-		LogID:  n.repo.info.LogID,
+		Logger:    n.log,
+		LogID:     n.repo.info.LogID,
+		Resolvers: n.opts.Resolvers,
+		ViewBytes: n.opts.ViewBytes,
 	}
 	if n.opts.Offline {
 		n.net = nil

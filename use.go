@@ -29,18 +29,23 @@ func (n *Node) List(ctx context.Context, prefix, after string, limit int) (ids [
 	return n.core.List(ctx, prefix, after, limit)
 }
 
-// Export yields a reading of every entity with a prefix, from one snapshot.
+// Export yields a reading of every entity with a prefix, from one snapshot, each
+// property by its verb alone: what an import writes elsewhere. What the space
+// says of itself is there only where the prefix begins with "$".
 func (n *Node) Export(ctx context.Context, prefix string) iter.Seq2[Reading, error] {
 	return n.core.Export(ctx, prefix)
 }
 
-// GetAt is Get as of a cut: what this node would show if nothing later had come.
-// A cut is "now", a time (RFC 3339) or an age ("720h", "30d"), for the largest
-// closed set of entries whose clocks say that or less; a cursor, for what had
-// been applied at it; or LANE:SEQ, for an entry and its causal past. It is exact
-// at and above the horizon and refused below, with a HorizonError.
-func (n *Node) GetAt(ctx context.Context, entity string, p delta.Path, at string) (Reading, error) {
-	return n.core.GetAt(ctx, entity, p, at)
+// Read reads all at and below a path of an entity, by the schema that is for it
+// or as the options say.
+//
+// As of a cut, it is what this node would show if nothing later had come. A cut
+// is "now", a time (RFC 3339) or an age ("720h", "30d"), for the largest closed
+// set of entries whose clocks say that or less; a cursor, for what had been
+// applied at it; or LANE:SEQ, for an entry and its causal past. It is exact at
+// and above the horizon and refused below, with a HorizonError.
+func (n *Node) Read(ctx context.Context, entity string, p delta.Path, o ReadOptions) (Reading, error) {
+	return n.core.Read(ctx, entity, p, o)
 }
 
 // ExportAt is Export as of a cut.

@@ -23,6 +23,8 @@ import (
 	"iter"
 
 	"github.com/rhizome-p2p/rhizome"
+	"github.com/rhizome-p2p/rhizome/catalog"
+	"github.com/rhizome-p2p/rhizome/merge/schema"
 )
 
 // A Node is what the API serves. *rhizome.Node is one.
@@ -31,7 +33,9 @@ type Node interface {
 	Get(ctx context.Context, entity string, path Path) (rhizome.Reading, error)
 	List(ctx context.Context, prefix, after string, limit int) (entities []string, more bool, err error)
 	Export(ctx context.Context, prefix string) iter.Seq2[rhizome.Reading, error]
-	GetAt(ctx context.Context, entity string, path Path, at string) (rhizome.Reading, error)
+	Read(ctx context.Context, entity string, path Path, o rhizome.ReadOptions) (rhizome.Reading, error)
+	GetMany(ctx context.Context, keys []rhizome.Key, o rhizome.ReadOptions) ([]rhizome.KeyRead, error)
+	Explain(ctx context.Context, entity string, path Path, o rhizome.ReadOptions) (rhizome.Explanation, error)
 	ExportAt(ctx context.Context, prefix, at string) iter.Seq2[rhizome.Reading, error]
 	Changes(ctx context.Context, prefix, since string) iter.Seq2[rhizome.Change, error]
 	Cursor() string
@@ -49,6 +53,18 @@ type Node interface {
 	DiffBackup(ctx context.Context, in io.Reader) (rhizome.DiffReport, error)
 	Verify(ctx context.Context, progress func(done, total uint64)) (rhizome.VerifyReport, error)
 	Backup(ctx context.Context, w io.Writer, o rhizome.BackupOptions) (rhizome.BackupSummary, error)
+	Catalog() *catalog.Catalog
+	AddSchema(ctx context.Context, doc []byte) (*schema.Schema, rhizome.Receipt, error)
+	CheckSchema(ctx context.Context, doc []byte) (*schema.Schema, error)
+	RemoveSchema(ctx context.Context, name string) (rhizome.Receipt, error)
+	RequireSchema(ctx context.Context, on bool) (rhizome.Receipt, error)
+	AddCEL(ctx context.Context, name, description, expression string) (version int, r rhizome.Receipt, err error)
+	AddWASM(ctx context.Context, name, description string, module []byte) (version int, r rhizome.Receipt, err error)
+	RetireResolver(ctx context.Context, name string) (version int, r rhizome.Receipt, err error)
+	AddView(ctx context.Context, name string, doc []byte) (rhizome.Receipt, error)
+	RemoveView(ctx context.Context, name string) (rhizome.Receipt, error)
+	ShowView(ctx context.Context, name, after string, limit int, at string) (items []rhizome.ViewItem, more bool, err error)
+	WatchView(ctx context.Context, name string) iter.Seq2[rhizome.ViewItem, error]
 	ID() string
 	Addrs() []string
 	Done() <-chan struct{}

@@ -35,13 +35,15 @@ type Op struct {
 	Txn  *clock.Dot  `json:"txn,omitempty"`
 	// IfMatch is the ETag that the key must have: "*" any, "absent" none.
 	IfMatch string `json:"if_match,omitempty"`
+	// Whole makes a put write an object as one value, not leaf by leaf.
+	Whole bool `json:"whole,omitempty"`
 	// SkipEqual makes a put write only the leaves that differ.
 	SkipEqual bool `json:"skip_equal,omitempty"`
 }
 
 // Decode checks the operation's form and returns it as a Node takes it.
 func (o *Op) Decode() (rhizome.Op, error) {
-	out := rhizome.Op{Kind: o.Op, IfMatch: o.IfMatch, SkipEqual: o.SkipEqual}
+	out := rhizome.Op{Kind: o.Op, IfMatch: o.IfMatch, SkipEqual: o.SkipEqual, Whole: o.Whole}
 	var hasKey, hasValue bool
 	switch o.Op {
 	case rhizome.OpPut, rhizome.OpAdd, rhizome.OpRemove, rhizome.OpVote:
@@ -81,6 +83,7 @@ func (o *Op) Decode() (rhizome.Op, error) {
 		{"txn", o.Txn != nil, o.Op == rhizome.OpUndo, false},
 		{"if_match", o.IfMatch != "", hasKey, false},
 		{"skip_equal", o.SkipEqual, o.Op == rhizome.OpPut, false},
+		{"whole", o.Whole, o.Op == rhizome.OpPut, false},
 	} {
 		if f.has && !f.want {
 			return out, fmt.Errorf("%s: %q does not belong to it", o.Op, f.name)

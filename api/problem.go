@@ -27,6 +27,7 @@ const (
 	CodeLocked      Code = "locked"
 	CodeGone        Code = "gone"
 	CodeHorizon     Code = "horizon"
+	CodeResolver    Code = "resolver"
 )
 
 // ExitCodes says what each exit code of the program means.
@@ -48,6 +49,7 @@ var ExitCodes = []struct {
 	{10, CodeLocked, "repo locked, or of a newer format"},
 	{11, CodeGone, "raw history that is no longer held"},
 	{12, CodeHorizon, "a past that can no longer be read or undone: it lies below the horizon"},
+	{13, CodeResolver, "a property has no value: its resolver failed, or its values break its type"},
 }
 
 // Exit returns the program's exit code for the class.
@@ -95,6 +97,8 @@ func NewProblem(code Code, detail, hint string) *Problem {
 		status = http.StatusForbidden
 	case CodeValidation:
 		status = http.StatusUnprocessableEntity
+	case CodeResolver:
+		status = http.StatusFailedDependency
 	case CodeConflict:
 		status = http.StatusConflict
 	case CodeUnreachable, CodeLocked:
@@ -161,6 +165,17 @@ func ProblemOf(err error) *Problem {
 		return NewProblem(CodeTimeout, err.Error(), "")
 	}
 	return NewProblem(CodeError, err.Error(), "")
+}
+
+// ErrorProblem returns the problem of a key that has no value for the errors of
+// its properties.
+func ErrorProblem(key string, errs []PropertyError) *Problem {
+	e := &errs[0]
+	detail := fmt.Sprintf("%s has no value: property %s: %s: %s", key, e.Property, e.Kind, e.Text)
+	if len(errs) > 1 {
+		detail += fmt.Sprintf(" (and %d more)", len(errs)-1)
+	}
+	return NewProblem(CodeResolver, detail, "see what it is made of with rhizome explain, and every value with get --lossless")
 }
 
 func goneProblem(err error) *Problem {

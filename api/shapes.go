@@ -22,6 +22,12 @@ type Reading struct {
 	Survivors []Survivor      `json:"survivors"`
 	// Incoming are the keys that refer to the entity.
 	Incoming []string `json:"incoming"`
+	// Rules name the schema, and the view, by which value was read.
+	Rules string `json:"rules,omitempty"`
+	// Errors say which properties have no value.
+	Errors []PropertyError `json:"errors,omitempty"`
+	// Refs are the entities that the survivors refer to, as far as was asked.
+	Refs []Reading `json:"refs,omitempty"`
 }
 
 // A Survivor is one live delta with its provenance.
@@ -73,20 +79,27 @@ func ReadingOf(r *rhizome.Reading) Reading {
 	out := Reading{
 		Key: delta.Key(r.Entity, r.Path), Value: rawJSON(r.Value), ETag: r.ETag,
 		Conflicts: append([]Path{}, r.Conflicts...), Survivors: make([]Survivor, 0, len(r.Survivors)),
-		Incoming: append([]string{}, r.Incoming...),
+		Incoming: append([]string{}, r.Incoming...), Rules: r.Rules, Errors: PropertyErrorsOf(r.Errors),
 	}
 	for i := range r.Survivors {
-		s := &r.Survivors[i]
-		o := Survivor{
-			Path: s.Path, Verb: s.Verb.String(), Dot: dotText(s.Dot), CID: s.CID, Creator: CreatorOf(s),
-			Author: s.Author.String(), Lane: s.Dot.Lane.String(), Time: s.Time.Time(), HLC: FormatHLC(s.Time),
-			Txn: dotText(s.Txn), Shown: s.Shown,
-		}
-		o.Value, o.Total = valueOf(s.Verb, s.Value)
-		if s.Verb == delta.Inc {
-			o.Total = &s.Total
-		}
-		out.Survivors = append(out.Survivors, o)
+		out.Survivors = append(out.Survivors, SurvivorOf(&r.Survivors[i]))
+	}
+	for i := range r.Refs {
+		out.Refs = append(out.Refs, ReadingOf(&r.Refs[i]))
+	}
+	return out
+}
+
+// SurvivorOf returns a survivor as JSON has it.
+func SurvivorOf(s *rhizome.Survivor) Survivor {
+	out := Survivor{
+		Path: s.Path, Verb: s.Verb.String(), Dot: dotText(s.Dot), CID: s.CID, Creator: CreatorOf(s),
+		Author: s.Author.String(), Lane: s.Dot.Lane.String(), Time: s.Time.Time(), HLC: FormatHLC(s.Time),
+		Txn: dotText(s.Txn), Shown: s.Shown,
+	}
+	out.Value, out.Total = valueOf(s.Verb, s.Value)
+	if s.Verb == delta.Inc {
+		out.Total = &s.Total
 	}
 	return out
 }

@@ -138,7 +138,7 @@ func extreme(in *Input, sign int) (Output, error) {
 	}
 	best := 0
 	for i := range in.Survivors {
-		c, err := order(in.value(i), in.value(best))
+		c, err := Compare(in.value(i), in.value(best))
 		if err != nil {
 			return Output{}, err
 		}
@@ -154,8 +154,9 @@ func extreme(in *Input, sign int) (Output, error) {
 	return out, nil
 }
 
-// order compares numbers exactly, and texts bytewise.
-func order(a, b any) (int, error) {
+// Compare compares numbers exactly, and texts bytewise. Other values it cannot
+// compare.
+func Compare(a, b any) (int, error) {
 	if x, ok := a.(string); ok {
 		if y, ok := b.(string); ok {
 			return cmp.Compare(x, y), nil

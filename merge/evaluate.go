@@ -145,11 +145,12 @@ func (e *evaluation) moves(p delta.Path, x any) []Moved {
 		for _, m := range now {
 			to, err := move(m.Path, m.Value)
 			if err != nil {
-				at := m.Path
-				if len(to) > 0 {
-					at = to[0].Path
+				if len(to) == 0 {
+					to = []Moved{m}
 				}
-				e.errs[at] = err
+				for _, t := range to {
+					e.errs[t.Path] = err
+				}
 				continue
 			}
 			next = append(next, to...)
@@ -234,14 +235,14 @@ func (e *evaluation) property(rule *Rule) {
 
 // own resolves the survivors that stand at the property's own path.
 func (e *evaluation) own(rule *Rule, p *Property, deps map[string]any) error {
-	p.ID = rule.ID
+	p.ID, p.Use, p.Deps = rule.ID, rule.Use, deps
 	if err := e.errs[p.Path]; err != nil {
 		return err
 	}
 	p.sort()
 	in := Input{Entity: e.entity, Path: p.Path, Survivors: p.Survivors, Deps: deps, Author: e.rules.Author}
 	taken, refusal := in.check(rule)
-	if refusal != nil && len(in.Survivors) == 0 {
+	if refusal != nil && len(in.Survivors) == 0 && !rule.Computed {
 		return refusal
 	}
 	if rule.Resolver == nil {
@@ -260,7 +261,7 @@ func (e *evaluation) own(rule *Rule, p *Property, deps map[string]any) error {
 	if out.Alarm != "" {
 		e.r.Alarms = append(e.r.Alarms, out.Alarm)
 	}
-	p.Use, p.Why, p.Value, p.Absent = rule.Use, out.Why, out.Value, out.Absent
+	p.Why, p.Value, p.Absent = out.Why, out.Value, out.Absent
 	p.Conflict = out.Conflict || refusal != nil
 	p.spread(taken, out.Shown)
 	return nil
@@ -294,6 +295,10 @@ func (p *Property) spread(taken, shown []bool) {
 // check leaves out the survivors whose value a rule refuses. taken is nil where
 // it refuses none.
 func (in *Input) check(rule *Rule) (taken []bool, refusal error) {
+	if rule.Computed && len(in.Survivors) > 0 {
+		taken, in.Survivors = make([]bool, len(in.Survivors)), nil
+		return taken, Failf(ErrorType, "it is computed, and was written")
+	}
 	if rule.Check == nil {
 		return nil, nil
 	}
@@ -481,7 +486,7 @@ func (e *evaluation) refer(rule *RefRule, p *Property) error {
 	}
 	kept := make([]any, 0, len(list))
 	for _, x := range list {
-		target, ok := refOf(x)
+		target, ok := RefOf(x)
 		if !ok || rule.Match != nil && !rule.Match(target) {
 			return Failf(ErrorType, "%s does not refer to what it may: %s", delta.AppendAnyJSON(nil, x), kindOf(x))
 		}
@@ -510,8 +515,8 @@ func (e *evaluation) refer(rule *RefRule, p *Property) error {
 	return nil
 }
 
-// refOf returns the entity that a value refers to.
-func refOf(x any) (entity string, ok bool) {
+// RefOf returns the entity that a value refers to.
+func RefOf(x any) (entity string, ok bool) {
 	m, isMap := x.(map[string]any)
 	if !isMap || len(m) != 1 {
 		return "", false

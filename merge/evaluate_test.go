@@ -152,6 +152,18 @@ func TestReadWithStories(t *testing.T) {
 			want: `{"n":{"a":{"v":1},"b":{"v":3},"c":4}}`,
 		},
 		{
+			name:  "what was written to a computed property is passed over",
+			rules: []Rule{{ID: "t", Path: "/t", Computed: true, Resolver: ResolverFunc(product), Deps: []Dep{{ID: "price"}}}, {ID: "price", Path: "/price"}},
+			story: func(ann, _ *pen) { ann.put("e", "/price", 5); ann.put("e", "/t", 99) },
+			want:  `{"price":5,"t":5}`,
+		},
+		{
+			name:  "of two wildcards the more literal counts",
+			rules: []Rule{{ID: "a", Path: "/*/*", Check: wantInt}, {ID: "b", Path: "/n/*"}, {ID: "c", Path: "/*/x", Check: wantInt}},
+			story: func(ann, _ *pen) { ann.put("e", "/n/x", "text"); ann.put("e", "/m/x", "text"); ann.put("e", "/m/y", 1) },
+			want:  `{"m":{"y":1},"n":{"x":"text"}}`, errors: []string{"/m/x type want an integer"},
+		},
+		{
 			name: "what was renamed reads under its new name, the newest of both", rules: order(), moves: []Move{rename},
 			story: func(ann, bob *pen) { ann.put("e", "/cost", 5); bob.put("e", "/price", 6); ann.put("e", "/gone", 1) },
 			want:  `{"price":6,"quantity":1,"total":6}`,

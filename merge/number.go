@@ -36,7 +36,7 @@ func kindOf(x any) string {
 	case []any:
 		return "an array"
 	case map[string]any:
-		if _, ok := refOf(x); ok {
+		if _, ok := RefOf(x); ok {
 			return "a reference"
 		}
 		return "an object"

@@ -31,6 +31,8 @@ type Property struct {
 	ID, Use string
 	// Why says what decided.
 	Why string
+	// Deps are the values of other properties that the resolver was given.
+	Deps map[string]any
 	// Err is why the property has no value.
 	Err *PropertyError
 }

@@ -32,13 +32,18 @@ type Rules struct {
 type Rule struct {
 	ID string
 	// Path names the property. A segment "*" stands for any one name; such a
-	// rule is for each property that it matches, and nothing depends on it.
+	// rule is for each property that it matches, and nothing depends on it. Of
+	// two rules that match a path, the one whose segment is literal at the first
+	// difference counts.
 	Path delta.Path
 	// Resolver is nil for the default of the survivors' verb.
 	Resolver Resolver
 	// Use is the resolver's name, for people.
 	Use  string
 	Deps []Dep
+	// Computed says that the value is the resolver's alone: survivors at the
+	// path are passed over, and the resolver is given none.
+	Computed bool
 	// Check says what is wrong with a survivor's value, if anything; nil takes
 	// all. Survivors that it refuses are as if they were not there, and where
 	// none is left the property has an error. Of a property whose value is an
@@ -82,7 +87,8 @@ const (
 // A Move rewrites survivors at read time: what a later version of a schema calls
 // or shapes otherwise. It is given a survivor's place and value and returns what
 // stands in its stead: nothing, the same, or several. An error is that of the
-// property at the path that it returns with it.
+// properties at the paths that it returns with it; what else the survivor held
+// is not shown.
 type Move func(p delta.Path, value any) ([]Moved, error)
 
 // A Moved is where a survivor is read, and as what.
@@ -177,14 +183,15 @@ func (x *ruleIndex) scopeOf(p delta.Path) delta.Path {
 	return p
 }
 
-// wildFor returns the rule with a wildcard that is for a path, the first of
-// them; nil where there is none.
+// wildFor returns the rule with a wildcard that is for a path, nil where there
+// is none.
 func (x *ruleIndex) wildFor(p delta.Path) *Rule {
 	if len(x.wild) == 0 {
 		return nil
 	}
 	n := strings.Count(string(p), "/")
 	var segments []string
+	var best *wildRule
 	for i := range x.wild {
 		w := &x.wild[i]
 		if len(w.segments) != n {
@@ -193,13 +200,32 @@ func (x *ruleIndex) wildFor(p delta.Path) *Rule {
 		if segments == nil {
 			segments = p.Segments()
 		}
-		match := true
-		for j, s := range w.segments {
-			match = match && (s == "*" || s == segments[j])
-		}
-		if match {
-			return w.Rule
+		if w.match(segments) && (best == nil || w.before(best)) {
+			best = w
 		}
 	}
-	return nil
+	if best == nil {
+		return nil
+	}
+	return best.Rule
+}
+
+func (w *wildRule) match(segments []string) bool {
+	for i, s := range w.segments {
+		if s != "*" && s != segments[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// before reports whether w is literal where it first differs from o, which
+// matches the same path.
+func (w *wildRule) before(o *wildRule) bool {
+	for i, s := range w.segments {
+		if s != o.segments[i] {
+			return s != "*"
+		}
+	}
+	return false
 }

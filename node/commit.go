@@ -114,6 +114,7 @@ func (n *Node) Commit(ctx context.Context, creator string, ops []Op) (Receipt, e
 	if err := ctx.Err(); err != nil {
 		return Receipt{}, err
 	}
+	system := touchesCatalog(ops)
 	w := &pendingWrite{Request{creator, ops}, make(chan struct{}, 1), make(chan Result, 1)}
 	if !n.commits.enter(w) {
 		return Receipt{}, ErrClosed
@@ -123,13 +124,23 @@ func (n *Node) Commit(ctx context.Context, creator string, ops []Op) (Receipt, e
 	case <-w.lead:
 		n.lead()
 	case res := <-w.done:
-		return res.Receipt, res.Err
+		return n.committed(res, system)
 	case <-ctx.Done():
 		if n.commits.abandon(w) {
 			return Receipt{}, ctx.Err()
 		}
 	}
-	res := <-w.done
+	return n.committed(<-w.done, system)
+}
+
+// committed returns what became of a write. Where it may have changed what the
+// space says of itself, reads go by that from now on.
+func (n *Node) committed(res Result, system bool) (Receipt, error) {
+	if res.Err == nil && system {
+		if err := n.refresh(); err != nil {
+			n.Alarm("catalog", "what the space says of itself cannot be read: "+err.Error(), "run rhizome verify")
+		}
+	}
 	return res.Receipt, res.Err
 }
 

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/rhizome-p2p/rhizome/clock"
 	"github.com/rhizome-p2p/rhizome/gossip"
+	"github.com/rhizome-p2p/rhizome/merge"
 	"github.com/rhizome-p2p/rhizome/oplog"
 	"github.com/rhizome-p2p/rhizome/storage"
 )
@@ -35,6 +37,14 @@ type Config struct {
 	// LogID is part of every cursor and differs between repos, so that a cursor
 	// of another node is refused instead of misread.
 	LogID string
+
+	// Resolvers are those that the program brings, which schemas name with the
+	// prefix catalog.GoPrefix.
+	Resolvers map[string]merge.Resolver
+
+	// ViewBytes is what one view may take in memory when it is kept; zero means
+	// 256 MiB. One that is larger is worked out each time it is asked for.
+	ViewBytes uint64
 
 	// TickInterval is how often the protocol looks for what is due. Zero means
 	// 50ms. Shorter repairs lost gossip a little sooner and costs idle time.
@@ -65,7 +75,9 @@ type Node struct {
 	stopped chan struct{} // closed when the node stopped by itself
 	broke   chan struct{} // closed when it failed in whatever way
 
-	commits commits
+	commits  commits
+	catalogs catalogs
+	views    views
 	// jobs are those that run beside the replica.
 	jobs sync.WaitGroup
 
@@ -155,6 +167,10 @@ func New(cfg Config) (*Node, error) {
 		broke:   make(chan struct{}),
 		changed: make(chan struct{}),
 	}
+	n.views = views{n: n, bytes: cmp.Or(cfg.ViewBytes, defaultViewBytes), asked: make(map[string]int), kept: make(map[string]*keptView)}
+	if err := n.refresh(); err != nil {
+		return nil, err
+	}
 	n.visible.Store(r.log.Ordinal())
 	n.history.Store(r.log.History())
 	go n.run()
@@ -208,6 +224,11 @@ func (n *Node) try(f func(int64) (Step, error)) (Step, error) {
 	}
 	n.history.Store(n.replica.log.History())
 	n.answer()
+	n.noticeCatalog()
+	if t := n.replica.state.touched; len(t) > 0 {
+		n.views.touch(t)
+		clear(t)
+	}
 	n.runJobs(step.Jobs)
 	return step, nil
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/rhizome-p2p/rhizome/clock"
 	"github.com/rhizome-p2p/rhizome/delta"
+	"github.com/rhizome-p2p/rhizome/digest"
 	"github.com/rhizome-p2p/rhizome/merge"
 	"github.com/rhizome-p2p/rhizome/oplog"
 )
@@ -88,7 +89,7 @@ func (t *txnWriter) value(o *Op, v delta.Value) error {
 
 // document merges a document leaf by leaf.
 func (t *txnWriter) document(o *Op) error {
-	leaves, err := delta.Flatten(o.Path, o.Value)
+	leaves, err := leavesOf(o)
 	if err != nil {
 		return fmt.Errorf("%w: %s: %w", ErrInvalid, delta.Key(o.Entity, o.Path), err)
 	}
@@ -114,6 +115,15 @@ func (t *txnWriter) document(o *Op) error {
 	return nil
 }
 
+// leavesOf returns what a put writes where.
+func leavesOf(o *Op) ([]delta.Leaf, error) {
+	if !o.Whole {
+		return delta.Flatten(o.Path, o.Value)
+	}
+	v, err := delta.ValueOf(o.Value)
+	return []delta.Leaf{{Path: o.Path, Value: v}}, err
+}
+
 // holds reports whether a leaf is already all that stands at its path.
 func (t *txnWriter) holds(entity string, l *delta.Leaf) (bool, error) {
 	n, same := 0, true
@@ -135,8 +145,14 @@ func etag(v merge.View, entity string, p delta.Path) (string, error) {
 	return etagOf(&r), nil
 }
 
-// etagOf shortens a reading's sum to 128 bits.
-func etagOf(r *merge.Reading) string { return r.ETag.String()[:32] }
+// etagOf shortens a reading's sum to 128 bits. What only rules put there holds
+// nothing that a write could depend on.
+func etagOf(r *merge.Reading) string {
+	if r.ETag == (digest.Sum{}) {
+		return AbsentETag
+	}
+	return r.ETag.String()[:32]
+}
 
 // checkMatch holds an operation to the ETag that its caller saw.
 func (t *txnWriter) checkMatch(o *Op) error {
@@ -175,6 +191,11 @@ func (r *Replica) locate(dot clock.Dot) (located, error) {
 	if err != nil {
 		return located{}, err
 	}
+	return locateIn(&rec, dot)
+}
+
+// locateIn finds the delta that a dot names in the record of its entry.
+func locateIn(rec *oplog.Record, dot clock.Dot) (located, error) {
 	e, err := rec.Entry()
 	if err != nil {
 		return located{}, err

@@ -133,31 +133,6 @@ func (v *past) revived(scope []byte, exact bool) (map[string][]merge.Survivor, e
 	return found, nil
 }
 
-// GetAt is Get as of a cut: see Compact for its forms. Below the horizon it is
-// refused with a HorizonError. Incoming is not told of the past.
-func (n *Node) GetAt(ctx context.Context, entity string, p delta.Path, at string) (Reading, error) {
-	if at == "" {
-		return n.Get(ctx, entity, p)
-	}
-	if err := checkKey(entity, p); err != nil {
-		return Reading{}, err
-	}
-	m := n.pin()
-	defer m.close()
-	c, err := m.cutAt(ctx, at)
-	if err != nil {
-		return Reading{}, err
-	}
-	r, found, err := merge.Read(m.view(c), entity, p)
-	if err != nil {
-		return Reading{}, err
-	}
-	if !found {
-		return Reading{}, fmt.Errorf("%w: %s, as of %s", ErrNotFound, delta.Key(entity, p), at)
-	}
-	return n.reading(m.snap, make(map[clock.EntryID]string), entity, p, &r)
-}
-
 // ExportAt is Export as of a cut.
 func (n *Node) ExportAt(ctx context.Context, prefix, at string) iter.Seq2[Reading, error] {
 	if at == "" {
@@ -174,6 +149,9 @@ func (n *Node) ExportAt(ctx context.Context, prefix, at string) iter.Seq2[Readin
 		view := m.view(c)
 		cids := make(map[clock.EntryID]string)
 		for entity, err := range n.entitiesOf(ctx, view, prefix) {
+			if err == nil && hidden(prefix, entity) {
+				continue
+			}
 			var out Reading
 			found := false
 			if err == nil {

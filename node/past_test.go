@@ -15,6 +15,10 @@ import (
 // still returns a node over a host's replica that nothing drives: for reading.
 func (h *host) still() *Node {
 	n := &Node{cfg: Config{LogID: h.name}, replica: h.r, db: h.r.db, store: h.r.log.Store, rows: h.r.state.rows}
+	n.views.n = n
+	if err := n.refresh(); err != nil {
+		panic(err)
+	}
 	n.visible.Store(h.r.log.Ordinal())
 	n.history.Store(h.r.log.History())
 	return n

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/rhizome-p2p/rhizome/catalog"
 	"github.com/rhizome-p2p/rhizome/clock"
 	"github.com/rhizome-p2p/rhizome/delta"
 	"github.com/rhizome-p2p/rhizome/merge"
@@ -16,26 +17,10 @@ import (
 	"github.com/rhizome-p2p/rhizome/storage"
 )
 
-// Get reads all at and below a path of an entity, or ErrNotFound. Like every
-// read of state it shows the newest, which may be on its way to the disk still;
-// Changes shows only what is durable.
-func (n *Node) Get(_ context.Context, entity string, p delta.Path) (Reading, error) {
-	if err := checkKey(entity, p); err != nil {
-		return Reading{}, err
-	}
-	r, found, err := merge.Read(&n.rows, entity, p)
-	if err != nil {
-		return Reading{}, err
-	}
-	if !found {
-		return Reading{}, fmt.Errorf("%w: %s", ErrNotFound, delta.Key(entity, p))
-	}
-	out, err := n.reading(n.db, make(map[clock.EntryID]string), entity, p, &r)
-	if err != nil {
-		return Reading{}, err
-	}
-	out.Incoming, err = n.incoming(entity)
-	return out, err
+// Get reads all at and below a path of an entity, or ErrNotFound: Read with no
+// options.
+func (n *Node) Get(ctx context.Context, entity string, p delta.Path) (Reading, error) {
+	return n.Read(ctx, entity, p, ReadOptions{})
 }
 
 func checkKey(entity string, p delta.Path) error {
@@ -50,7 +35,10 @@ func checkKey(entity string, p delta.Path) error {
 
 // reading adds the provenance to a reading of the kernel.
 func (n *Node) reading(r storage.Reader, cids map[clock.EntryID]string, entity string, p delta.Path, in *merge.Reading) (Reading, error) {
-	out := Reading{Entity: entity, Path: p, Value: in.Value, Conflicts: in.Conflicts, ETag: etagOf(in)}
+	out := Reading{
+		Entity: entity, Path: p, Value: in.Value, Conflicts: in.Conflicts, ETag: etagOf(in),
+		Rules: in.Rules, Absent: in.Absent, Errors: in.Errors,
+	}
 	for i := range in.Properties {
 		prop := &in.Properties[i]
 		for j := range prop.Survivors {
@@ -125,6 +113,9 @@ func (n *Node) List(ctx context.Context, prefix, after string, limit int) (out [
 		if err != nil {
 			return nil, false, err
 		}
+		if hidden(prefix, entity) {
+			continue
+		}
 		if len(out) == limit {
 			return out, true, nil
 		}
@@ -132,6 +123,10 @@ func (n *Node) List(ctx context.Context, prefix, after string, limit int) (out [
 	}
 	return out, false, nil
 }
+
+// hidden reports whether a list of entities with a prefix leaves one out: what
+// the space says of itself is listed where it is asked for.
+func hidden(prefix, entity string) bool { return catalog.IsSystem(entity) && !catalog.IsSystem(prefix) }
 
 // entities yields the ids of entities, seeking from one to the next.
 func (n *Node) entities(ctx context.Context, r storage.Reader, prefix, after string) iter.Seq2[string, error] {
@@ -183,7 +178,10 @@ func (n *Node) nextEntity(r storage.Reader, lo, hi []byte, skip int) (entity str
 	return "", nil, nil
 }
 
-// Export yields a reading of every entity with a prefix, from one snapshot.
+// Export yields a reading of every entity with a prefix, from one snapshot, each
+// property by its verb alone: what an import writes elsewhere, and not what a
+// schema makes of it. What the space says of itself is there only where the
+// prefix asks for it.
 func (n *Node) Export(ctx context.Context, prefix string) iter.Seq2[Reading, error] {
 	return func(yield func(Reading, error) bool) {
 		snap := n.db.Snapshot()
@@ -195,6 +193,9 @@ func (n *Node) Export(ctx context.Context, prefix string) iter.Seq2[Reading, err
 			if err != nil {
 				yield(Reading{}, err)
 				return
+			}
+			if hidden(prefix, entity) {
+				continue
 			}
 			r, found, err := merge.Read(&view, entity, "")
 			var out Reading

@@ -33,6 +33,7 @@ import (
 	"io"
 	"math/rand/v2"
 
+	"github.com/rhizome-p2p/rhizome/catalog"
 	"github.com/rhizome-p2p/rhizome/clock"
 	"github.com/rhizome-p2p/rhizome/compaction"
 	"github.com/rhizome-p2p/rhizome/delta"
@@ -68,6 +69,9 @@ type ReplicaConfig struct {
 	Retention compaction.Policy
 	// Peers says that peers are known, though none may have been met.
 	Peers bool
+	// Compile makes resolvers of what the log carries; nil takes every expression
+	// for one that can be compiled.
+	Compile catalog.Compiler
 }
 
 // A Resume is the lane that a cleanly closed replica wrote, and its head.
@@ -86,6 +90,8 @@ type Replica struct {
 	hlc     clock.HLC
 	machine *gossip.Machine
 	author  delta.Author
+
+	guard guard
 
 	// signer writes the current lane; nil until the first write opens one.
 	signer *delta.Signer

@@ -253,7 +253,7 @@ func TestGetAt(t *testing.T) {
 	b.must(Op{Kind: OpRm, Entity: "e"})
 	read := func(entity, at string) string {
 		t.Helper()
-		r, err := b.GetAt(t.Context(), entity, "", at)
+		r, err := b.Read(t.Context(), entity, "", ReadOptions{At: at})
 		switch {
 		case errors.Is(err, ErrNotFound):
 			return "-"
@@ -288,7 +288,7 @@ func TestGetAt(t *testing.T) {
 		t.Error(got)
 	}
 	for _, at := range []string{"0", at1, r1.Txn.Entry().String(), "2001-01-01T00:00:00Z"} {
-		_, err := b.GetAt(t.Context(), "e", "", at)
+		_, err := b.Read(t.Context(), "e", "", ReadOptions{At: at})
 		var h *HorizonError
 		if !errors.As(err, &h) || !errors.Is(err, ErrHorizon) || h.Cursor != at2 || h.Time.IsZero() {
 			t.Errorf("as of %s: %v", at, err)
@@ -297,7 +297,7 @@ func TestGetAt(t *testing.T) {
 	if got := read("e", clock.EntryID{Lane: r1.Txn.Lane, Seq: 9}.String()); got != "-" {
 		t.Error(got)
 	}
-	if _, err := b.GetAt(t.Context(), "e", "", "sometime"); !errors.Is(err, ErrInvalid) {
+	if _, err := b.Read(t.Context(), "e", "", ReadOptions{At: "sometime"}); !errors.Is(err, ErrInvalid) {
 		t.Error(err)
 	}
 }
@@ -310,7 +310,7 @@ func TestGetInsideEntry(t *testing.T) {
 	h.flush()
 	n := h.still()
 	for at, want := range map[string]string{"a-1.1": "1", "a-1": "2"} {
-		r, err := n.GetAt(t.Context(), "k", "", at)
+		r, err := n.Read(t.Context(), "k", "", ReadOptions{At: at})
 		if err != nil || fmt.Sprint(r.Value) != want {
 			t.Errorf("at %s: %v, %v", at, r.Value, err)
 		}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/rhizome-p2p/rhizome/catalog"
 	"github.com/rhizome-p2p/rhizome/clock"
 	"github.com/rhizome-p2p/rhizome/delta"
 	"github.com/rhizome-p2p/rhizome/digest"
@@ -97,6 +98,13 @@ type state struct {
 
 	// forget says that what dies is not kept.
 	forget bool
+
+	// system counts the changes to what the space says of itself.
+	system uint64
+
+	// touched are the entities whose rows have changed since they were asked for;
+	// nil while nobody asks.
+	touched map[string]bool
 
 	// known answers for absent keys; nil until it pays to build it.
 	known  *filter
@@ -202,12 +210,17 @@ func (s *state) Row(key []byte) ([]merge.Survivor, error) {
 
 // Rows implements merge.View.
 func (s *state) Rows(prefix []byte, f func(key []byte, row []merge.Survivor) error) error {
+	whole := false // the prefix holds all of an entity's name, and the filter knows it
 	if len(prefix) > 0 {
+		_, _, err := merge.EntityOf(prefix)
+		whole = err == nil
+	}
+	if whole {
 		if no, err := s.absent(prefix); no || err != nil {
 			return err
 		}
 	}
-	over, err := s.changedUnder(prefix)
+	over, err := s.changedUnder(prefix, whole)
 	if err != nil {
 		return err
 	}
@@ -237,10 +250,12 @@ func (s *state) Rows(prefix []byte, f func(key []byte, row []merge.Survivor) err
 	return upTo(nil)
 }
 
-// changedUnder lists the changed rows with a prefix, in order.
-func (s *state) changedUnder(prefix []byte) ([]string, error) {
-	if len(prefix) == 0 {
-		return slices.Sorted(maps.Keys(s.changed)), nil
+// changedUnder lists the changed rows with a prefix, in order. Whole says that
+// it holds all of an entity's name.
+func (s *state) changedUnder(prefix []byte, whole bool) ([]string, error) {
+	if !whole {
+		keys := slices.Sorted(maps.Keys(s.changed))
+		return slices.DeleteFunc(keys, func(k string) bool { return !strings.HasPrefix(k, string(prefix)) }), nil
 	}
 	_, n, err := merge.EntityOf(prefix)
 	if err != nil {
@@ -258,6 +273,9 @@ func (s *state) changedUnder(prefix []byte) ([]string, error) {
 // SetRow implements merge.State.
 func (s *state) SetRow(key []byte, row []merge.Survivor) error {
 	k := string(key)
+	if catalog.IsSystem(k) {
+		s.system++
+	}
 	old, had := s.changed[k]
 	s.journal = append(s.journal, undo{k, old, had})
 	if !had {
@@ -353,6 +371,9 @@ func (s *state) mark() mark { return mark{len(s.journal), len(s.side)} }
 func (s *state) rollback(m mark) {
 	for i := len(s.journal) - 1; i >= m.journal; i-- {
 		u := &s.journal[i]
+		if catalog.IsSystem(u.key) {
+			s.system++
+		}
 		if u.had {
 			s.changed[u.key] = u.row
 			continue
@@ -380,6 +401,13 @@ func (s *state) unlist(key string) {
 func (s *state) flush(b storage.Batch) {
 	if len(s.changed) == 0 && len(s.side) == 0 && len(s.journal) == 0 && !s.erasDirty {
 		return
+	}
+	if s.touched != nil {
+		for prefix := range s.byEntity { // into a set: the order does not matter
+			if entity, _, err := merge.EntityOf([]byte(prefix)); err == nil {
+				s.touched[entity] = true
+			}
+		}
 	}
 	keys := make([]string, 0, len(s.changed))
 	for k := range s.changed {

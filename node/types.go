@@ -7,6 +7,7 @@ import (
 
 	"github.com/rhizome-p2p/rhizome/clock"
 	"github.com/rhizome-p2p/rhizome/delta"
+	"github.com/rhizome-p2p/rhizome/merge"
 )
 
 // Errors that callers act on. Each is matched with errors.Is.
@@ -64,6 +65,8 @@ type Op struct {
 	// IfMatch, where not empty, is the ETag that the key must have: "*" any,
 	// AbsentETag none at all.
 	IfMatch string
+	// Whole makes a put write an object as one value, not leaf by leaf.
+	Whole bool
 	// SkipEqual makes a put write only the leaves that do not already hold
 	// exactly this one value.
 	SkipEqual bool
@@ -119,6 +122,30 @@ type Reading struct {
 	// Incoming are the keys that refer to the entity. Export leaves it out.
 	Incoming []string
 	ETag     string
+	// Rules name the schema, and the view, by which the lossy value was read.
+	Rules string
+	// Absent says that there is no lossy value: all that is here has an error, or
+	// reads as nothing.
+	Absent bool
+	// Errors say which properties have no value, and why.
+	Errors []*merge.PropertyError
+	// Refs are the entities that the survivors refer to, as far as was asked.
+	Refs []Reading
+}
+
+// ReadOptions say how to read. The zero value reads the newest by the schema
+// that is for the entity.
+type ReadOptions struct {
+	// At is a cut, as Compact has it; "" is now. The rules are those of now.
+	At string
+	// View is the name of a view whose survivors, resolvers and expansion are
+	// taken. The entity need not be part of it.
+	View string
+	// Raw reads each property by its verb alone, whatever schema there is.
+	Raw bool
+	// Expand is how far references are followed: in the lossy value, and of a
+	// lossless reading in Refs.
+	Expand int
 }
 
 // A Change is one transaction as the node applied it.

@@ -181,6 +181,9 @@ func (w *writer) request(q *Request) (Receipt, error) {
 	}
 	first, err := w.txn(creator, func(t *txnWriter) error {
 		rec = Receipt{}
+		if err := t.r.before(); err != nil {
+			return err
+		}
 		for i := range q.Ops {
 			if err := t.op(&q.Ops[i], &rec); err != nil {
 				if len(q.Ops) > 1 {
@@ -190,7 +193,7 @@ func (w *writer) request(q *Request) (Receipt, error) {
 			}
 		}
 		rec.Deltas = len(t.deltas)
-		return nil
+		return t.r.admitLocal(t.deltas)
 	})
 	if err != nil {
 		return Receipt{}, err

@@ -20,6 +20,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rhizome-p2p/rhizome"
 	"github.com/rhizome-p2p/rhizome/api"
 )
 
@@ -137,14 +138,29 @@ type Value struct {
 	JSON      json.RawMessage
 	ETag      string
 	Conflicts int // paths at which it hides a concurrent value
+	Errors    int // properties that have no value for an error
+}
+
+// readQuery writes how to read.
+func readQuery(o rhizome.ReadOptions) url.Values {
+	q := page("at", o.At, "expand", strconv.Itoa(o.Expand))
+	if o.View != "" {
+		q.Set("view", o.View)
+	}
+	if o.Raw {
+		q.Set("raw", "1")
+	}
+	return q
 }
 
 // Get reads a key's lossy value.
-func (c *Client) Get(ctx context.Context, key string) (Value, error) { return c.GetAt(ctx, key, "") }
+func (c *Client) Get(ctx context.Context, key string) (Value, error) {
+	return c.GetWith(ctx, key, rhizome.ReadOptions{})
+}
 
-// GetAt is Get as of a cut; "" is now.
-func (c *Client) GetAt(ctx context.Context, key, at string) (v Value, err error) {
-	resp, err := c.do(ctx, http.MethodGet, "/v1/kv/"+keyPath(key), page("at", at), nil, nil)
+// GetWith is Get as the options say.
+func (c *Client) GetWith(ctx context.Context, key string, o rhizome.ReadOptions) (v Value, err error) {
+	resp, err := c.do(ctx, http.MethodGet, "/v1/kv/"+keyPath(key), readQuery(o), nil, nil)
 	if err != nil {
 		return v, err
 	}
@@ -161,20 +177,22 @@ func (c *Client) GetAt(ctx context.Context, key, at string) (v Value, err error)
 	if err != nil {
 		v.Conflicts = 0
 	}
+	v.Errors, err = strconv.Atoi(resp.Header.Get("Rhizome-Errors"))
+	if err != nil {
+		v.Errors = 0
+	}
 	return v, nil
 }
 
 // Read reads a key with every survivor.
 func (c *Client) Read(ctx context.Context, key string) (api.Reading, error) {
-	return c.ReadAt(ctx, key, "")
+	return c.ReadWith(ctx, key, rhizome.ReadOptions{})
 }
 
-// ReadAt is Read as of a cut; "" is now.
-func (c *Client) ReadAt(ctx context.Context, key, at string) (r api.Reading, err error) {
-	q := url.Values{"lossless": {"1"}}
-	if at != "" {
-		q.Set("at", at)
-	}
+// ReadWith is Read as the options say.
+func (c *Client) ReadWith(ctx context.Context, key string, o rhizome.ReadOptions) (r api.Reading, err error) {
+	q := readQuery(o)
+	q.Set("lossless", "1")
 	err = c.call(ctx, http.MethodGet, "/v1/kv/"+keyPath(key), q, nil, &r)
 	return r, err
 }

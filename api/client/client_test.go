@@ -135,7 +135,7 @@ func TestInProcess(t *testing.T) {
 	if all, err := c.Checkpoints(ctx); err != nil || len(all) != 1 || !all[0].Done {
 		t.Errorf("checkpoints: %+v %v", all, err)
 	}
-	if v, err := c.GetAt(ctx, "a", "now"); err != nil || string(v.JSON) != "0" {
+	if v, err := c.GetWith(ctx, "a", rhizome.ReadOptions{At: "now"}); err != nil || string(v.JSON) != "0" {
 		t.Errorf("get at: %+v %v", v, err)
 	}
 	var then bytes.Buffer
@@ -143,7 +143,7 @@ func TestInProcess(t *testing.T) {
 		t.Errorf("export at: %s %v", &then, err)
 	}
 	for what, err := range map[string]error{
-		"get":    func() error { _, err := c.ReadAt(ctx, "a", "1h"); return err }(),
+		"get":    func() error { _, err := c.ReadWith(ctx, "a", rhizome.ReadOptions{At: "1h"}); return err }(),
 		"export": c.ExportAt(ctx, "", "1h", io.Discard),
 	} {
 		if p := new(api.Problem); !errors.As(err, &p) || p.Code != api.CodeHorizon || p.Cursor == "" || p.Time == nil {

@@ -20,6 +20,8 @@ import (
 // A fake keeps one value a key and a list of changes. It is what the server's
 // own manners are tested with; what a node does is tested with a node.
 type fake struct {
+	api.Node // what is not its own is not called
+
 	mu      sync.Mutex
 	values  map[string]any // by key
 	changes []rhizome.Change
@@ -148,9 +150,9 @@ func (f *fake) Export(ctx context.Context, prefix string) iter.Seq2[rhizome.Read
 	}
 }
 
-func (f *fake) GetAt(ctx context.Context, entity string, p delta.Path, at string) (rhizome.Reading, error) {
-	if at == "early" {
-		return rhizome.Reading{}, &rhizome.HorizonError{What: at, Cursor: "7", Time: time.UnixMilli(5)}
+func (f *fake) Read(ctx context.Context, entity string, p delta.Path, o rhizome.ReadOptions) (rhizome.Reading, error) {
+	if o.At == "early" {
+		return rhizome.Reading{}, &rhizome.HorizonError{What: o.At, Cursor: "7", Time: time.UnixMilli(5)}
 	}
 	return f.Get(ctx, entity, p)
 }
@@ -158,7 +160,7 @@ func (f *fake) GetAt(ctx context.Context, entity string, p delta.Path, at string
 func (f *fake) ExportAt(ctx context.Context, prefix, at string) iter.Seq2[rhizome.Reading, error] {
 	if at == "early" {
 		return func(yield func(rhizome.Reading, error) bool) {
-			_, err := f.GetAt(ctx, "", "", at)
+			_, err := f.Read(ctx, "", "", rhizome.ReadOptions{At: at})
 			yield(rhizome.Reading{}, err)
 		}
 	}

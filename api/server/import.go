@@ -173,7 +173,7 @@ func (im *importer) operations(d *api.Document, item *imported) error {
 		item.ops = []rhizome.Op{{Kind: rhizome.OpPut, Entity: d.ID, Value: d.Value, SkipEqual: true}}
 		return nil
 	}
-	now, err := im.node.Get(im.ctx, d.ID, "")
+	now, err := im.node.Read(im.ctx, d.ID, "", rhizome.ReadOptions{Raw: true})
 	absent := errors.Is(err, rhizome.ErrNotFound)
 	if err != nil && !absent {
 		return err

@@ -48,18 +48,34 @@ func (s *Server) get(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	reading, err := s.node.GetAt(r.Context(), entity, p, r.URL.Query().Get("at"))
+	o, err := readOptions(r)
 	if err != nil {
 		return err
 	}
-	w.Header().Set("ETag", strconv.Quote(reading.ETag))
+	reading, err := s.node.Read(r.Context(), entity, p, o)
+	if err != nil {
+		return err
+	}
+	if reading.ETag != rhizome.AbsentETag {
+		w.Header().Set("ETag", strconv.Quote(reading.ETag))
+	}
 	w.Header().Set("Rhizome-Conflicts", strconv.Itoa(len(reading.Conflicts)))
-	if matches(r.Header.Get("If-None-Match"), reading.ETag) {
+	w.Header().Set("Rhizome-Errors", strconv.Itoa(len(reading.Errors)))
+	// The ETag is that of what was written. What a schema makes of it may depend
+	// on more, and so may what is followed.
+	plain := reading.Rules == "" && o.Expand == 0
+	if plain && matches(r.Header.Get("If-None-Match"), reading.ETag) {
 		w.WriteHeader(http.StatusNotModified)
 		return nil
 	}
 	if isSet(r, "lossless") {
 		return ok(w, api.ReadingOf(&reading))
+	}
+	if reading.Absent && len(reading.Errors) > 0 && p != "" {
+		return api.ErrorProblem(delta.Key(entity, p), api.PropertyErrorsOf(reading.Errors))
+	}
+	if reading.Absent && p != "" {
+		return api.Problemf(api.CodeNotFound, "%s has no value", delta.Key(entity, p))
 	}
 	w.Header().Set("Content-Type", "application/json")
 	_, _ = w.Write(append(delta.AppendAnyJSON(nil, reading.Value), '\n'))

@@ -26,6 +26,8 @@ var (
 	paramPrefix  = param{"prefix", "only keys that begin with it"}
 	paramCreator = param{"creator", "who made the change, as the author claims; empty means the author"}
 	paramPath    = param{"path", "a JSON pointer inside the entity, in place of one in the key"}
+	paramView    = param{"view", "by this view's survivors, resolvers and expansion"}
+	paramRaw     = param{"raw", "1: each property by its verb alone, whatever schema there is"}
 	paramAt      = param{"at", "as of a cut, at or above the horizon; see [cuts](#cuts)"}
 )
 
@@ -50,12 +52,37 @@ var routes = []route{
 	{
 		method: "GET", pattern: "/v1/kv/{key...}", handle: (*Server).get,
 		summary: "Reads a key. The ETag changes whenever anything at or below the key does. If-None-Match is heeded.",
-		query:   []param{paramPath, {"lossless", "1: every survivor with its provenance"}, paramAt},
-		response: "The lossy value as JSON; the header Rhizome-Conflicts counts the paths where it hides a concurrent " +
-			"value. With lossless=1: {key, value, etag, conflicts[], survivors[] {path, value, total, verb, dot, cid, " +
-			"creator, author, lane, time, hlc, txn, shown}, incoming[]}; incoming are the keys that refer to the entity, which " +
-			"is not told of the past.",
+		query: []param{
+			paramPath, {"lossless", "1: every survivor with its provenance"}, paramAt, paramView, paramRaw,
+			{"expand", "how far references are followed, 0 to 8"},
+		},
+		response: "The lossy value as JSON, by the schema that is for the entity. The header Rhizome-Conflicts counts the paths " +
+			"where it hides a concurrent value, Rhizome-Errors the properties that have no value for an error. With lossless=1: " +
+			"{key, value, etag, conflicts[], survivors[] {path, value, total, verb, dot, cid, " +
+			"creator, author, lane, time, hlc, txn, shown}, incoming[], rules, errors[] {path, property, kind, text}, refs[]}; " +
+			"incoming are the keys that refer to the entity, which " +
+			"is not told of the past; refs are readings of what the survivors refer to, as far as expand says. In the lossy value, " +
+			`a reference that is followed is {"$ref": ENTITY, "$value": …}.`,
+		codes: append(pastCodes[:3:3], api.CodeResolver),
+	},
+	{
+		method: "POST", pattern: "/v1/get", handle: (*Server).getMany,
+		summary: "Reads many keys at once, as of one moment.",
+		query:   []param{{"lossless", "1: every survivor with its provenance"}, paramAt, paramView, paramRaw, {"expand", "as above"}},
+		request: `{"keys": [KEY, …]}, at most 10,000.`,
+		response: "{values[] {key, found, value, etag, errors[], conflicts[]}}, in the order of the keys; with lossless=1 reading in " +
+			"place of value.",
 		codes: pastCodes,
+	},
+	{
+		method: "GET", pattern: "/v1/explain/{key...}", handle: (*Server).explain,
+		summary: "Says why a key reads as it does.",
+		query:   []param{paramPath, paramView, paramRaw},
+		response: "{key, rules, value, properties[] {path, property, resolver, why, inputs, value, conflict, error, survivors[]}, " +
+			"killed[] {…, by[] {dot, author, creator, verb, time}}, more, horizon, since}: killed is what stood there and no longer " +
+			"does, the newest first, as far back as the horizon, with every delta that alone would have killed it; of those whose " +
+			"entries are no longer held, dot and author are told.",
+		codes: readCodes,
 	},
 	{
 		method: "PUT", pattern: "/v1/kv/{key...}", handle: (*Server).put,
@@ -75,7 +102,7 @@ var routes = []route{
 		method: "POST", pattern: "/v1/txn", handle: (*Server).txn,
 		summary: "Commits operations, all or none of them, in one transaction.",
 		query:   []param{paramCreator, {"etags", "1: the receipt has the keys' ETags, at the cost of a read each"}},
-		request: `JSON Lines or one JSON array of operations: {"op": "put", "key", "value", "if_match", "skip_equal"}, ` +
+		request: `JSON Lines or one JSON array of operations: {"op": "put", "key", "value", "if_match", "skip_equal", "whole"}, ` +
 			`{"op": "rm", "key", "if_match"}, {"op": "add" | "remove" | "vote", "key", "value", "if_match"}, ` +
 			`{"op": "inc", "key", "n", "if_match"}, {"op": "negate", "dots": [DOT, …]}, {"op": "undo", "txn": DOT}. ` +
 			`if_match is an ETag, "*" for anything, or "absent".`,
@@ -139,6 +166,82 @@ var routes = []route{
 		response: "The entry as in /v1/log, with past[]: its whole causal past as a vector; past_cut says that it reaches " +
 			"below raw history, and so is at least this.",
 		codes: append(readCodes[:2:2], api.CodeGone),
+	},
+	{
+		method: "GET", pattern: "/v1/schemas", handle: (*Server).schemas,
+		summary: "Lists the schemas of the space.",
+		response: "{schemas[] {name, version, active, description, entities[], properties}, require, problems[] {key, text}}; problems " +
+			"are versions that cannot be used: of each schema the highest that can be is active.",
+	},
+	{
+		method: "GET", pattern: "/v1/schemas/{name}", handle: (*Server).schema,
+		summary: "Prints a schema.", query: []param{{"version", "which one; left out: the active one"}},
+		response: "The schema's document. See docs/schemas.md.", codes: readCodes,
+	},
+	{
+		method: "POST", pattern: "/v1/schemas", handle: (*Server).addSchema,
+		summary: "Adds a version of a schema. Reads go by it at once, here and on every node that it comes to.",
+		query:   []param{{"dry_run", "1: say what is wrong with it, and write nothing"}},
+		request: "A schema's document.", response: "{name, version, dry_run} and a receipt.", codes: writeCodes,
+	},
+	{
+		method: "DELETE", pattern: "/v1/schemas/{name}", handle: (*Server).removeSchema,
+		summary: "Drops all versions of a schema. What was written by it stays.", response: "A receipt.", codes: writeCodes,
+	},
+	{
+		method: "GET", pattern: "/v1/space", handle: (*Server).space,
+		summary: "Tells the settings that hold on every node of the space.", response: `{"require_schema": BOOL}`,
+	},
+	{
+		method: "PUT", pattern: "/v1/space", handle: (*Server).setSpace,
+		summary: "Sets them.", request: `{"require_schema": BOOL}: with true, writes to entities without a schema are refused.`,
+		response: "A receipt.", codes: writeCodes,
+	},
+	{
+		method: "GET", pattern: "/v1/resolvers", handle: (*Server).resolvers,
+		summary: "Lists the resolvers of the space.",
+		response: "{resolvers[] {name, version, versions[] {version, state, kind, description, expression, module, size, text}}, builtin[], " +
+			"problems[]}; version is the active one. A state is active, replaced, loading (its module has not come whole), broken or retired.",
+	},
+	{
+		method: "PUT", pattern: "/v1/resolvers/{name}", handle: (*Server).putResolver,
+		summary:  "Adds a version of a resolver. It takes the place of the one before it at once, here and on every node that it comes to.",
+		query:    []param{{"description", "of a module"}},
+		request:  `{"expression": CEL, "description": …}, or a WebAssembly module of at most 8 MiB as application/wasm. See docs/resolvers.md.`,
+		response: "{name, version} and a receipt.", codes: writeCodes,
+	},
+	{
+		method: "DELETE", pattern: "/v1/resolvers/{name}", handle: (*Server).retireResolver,
+		summary:  "Retires a resolver: properties that it is for have an error in place of a value.",
+		response: "{name, version} and a receipt.", codes: writeCodes,
+	},
+	{
+		method: "GET", pattern: "/v1/views", handle: (*Server).views,
+		summary: "Lists the views of the space.", response: "{views[] {name, definition}, problems[]}",
+	},
+	{
+		method: "GET", pattern: "/v1/views/{name}", handle: (*Server).showView,
+		summary: "Prints what a view shows, in the byte order of ids, a page at a time.",
+		query: []param{
+			{"after", "only ids after this one"}, {"limit", "how many at most; 1,000 if left out, 10,000 at most"}, paramAt,
+		},
+		response: "{items[] {id, value, errors[]}, next}", codes: pastCodes,
+	},
+	{
+		method: "PUT", pattern: "/v1/views/{name}", handle: (*Server).putView,
+		summary: "Adds a view, or replaces it.", request: "A view's definition. See docs/views.md.",
+		response: "A receipt.", codes: writeCodes,
+	},
+	{
+		method: "DELETE", pattern: "/v1/views/{name}", handle: (*Server).removeView,
+		summary: "Drops a view.", response: "A receipt.", codes: writeCodes,
+	},
+	{
+		method: "GET", pattern: "/v1/views/{name}/watch", handle: (*Server).watchView, stream: true,
+		summary: "Streams what a view shows, and then what changes in it.",
+		response: "Server-sent events: \"item\" {id, value, errors[], gone} for each entity of the view, \"ready\", and from then on an " +
+			"\"item\" for each that changes; of one that changes faster than it is taken, the newest. \"error\" comes last.",
+		codes: readCodes,
 	},
 	{
 		method: "GET", pattern: "/v1/status", handle: (*Server).status,

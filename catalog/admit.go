@@ -1,0 +1,205 @@
+package catalog
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/rhizome-p2p/rhizome/delta"
+	"github.com/rhizome-p2p/rhizome/merge"
+	"github.com/rhizome-p2p/rhizome/merge/schema"
+)
+
+// Admit says why a local transaction may not be written, if it may not. The
+// catalog is that of the state before it; v shows the state with its deltas. An
+// error that is not of reading the state names the key and what is wrong there.
+func (c *Catalog) Admit(v merge.View, deltas []delta.Delta) error {
+	for len(deltas) > 0 {
+		entity := deltas[0].Entity
+		n := 1
+		for n < len(deltas) && deltas[n].Entity == entity {
+			n++
+		}
+		rest := deltas[n:]
+		of := deltas[:n]
+		if slices.ContainsFunc(rest, func(d delta.Delta) bool { return d.Entity == entity }) {
+			of, rest = split(deltas, entity)
+		}
+		if err := c.admitEntity(v, entity, of); err != nil {
+			return err
+		}
+		deltas = rest
+	}
+	return nil
+}
+
+// split takes the deltas of an entity out, all in their order.
+func split(deltas []delta.Delta, entity string) (of, rest []delta.Delta) {
+	for i := range deltas {
+		if deltas[i].Entity == entity {
+			of = append(of, deltas[i])
+		} else {
+			rest = append(rest, deltas[i])
+		}
+	}
+	return of, rest
+}
+
+func (c *Catalog) admitEntity(v merge.View, entity string, deltas []delta.Delta) error {
+	if IsSystem(entity) {
+		for i := range deltas {
+			if err := c.admitSystem(&deltas[i]); err != nil {
+				return refuse(&deltas[i], "", err)
+			}
+		}
+		return nil
+	}
+	if s := c.For(entity); s != nil {
+		return s.Admit(v, entity, deltas)
+	}
+	if !c.RequireSchema {
+		return nil
+	}
+	for i := range deltas {
+		if deltas[i].Verb.Survives() {
+			return refuse(&deltas[i], "", errors.New("no schema is for this entity, and this space requires one"))
+		}
+	}
+	return nil
+}
+
+func refuse(d *delta.Delta, property string, err error) error {
+	return &schema.Violation{Key: delta.Key(d.Entity, d.Path), Property: property, Text: err.Error()}
+}
+
+// admitSystem checks a write to what the space says of itself.
+func (c *Catalog) admitSystem(d *delta.Delta) error {
+	if !d.Verb.Survives() {
+		return nil
+	}
+	if d.Verb != delta.Assign {
+		return fmt.Errorf("names that begin with %s are the space's own: %v is not for them", Prefix, d.Verb)
+	}
+	for _, kind := range []struct {
+		prefix string
+		admit  func(name string, d *delta.Delta) error
+	}{
+		{SchemaPrefix, c.admitSchema},
+		{ResolverPrefix, c.admitResolver},
+		{ModulePrefix, admitPiece},
+		{ViewPrefix, c.admitView},
+	} {
+		if name, ok := strings.CutPrefix(d.Entity, kind.prefix); ok {
+			if err := CheckName(name); err != nil {
+				return err
+			}
+			return kind.admit(name, d)
+		}
+	}
+	if d.Entity == Space && d.Path == RequireSchema && d.Value.Kind() == delta.KindBool {
+		return nil
+	}
+	return fmt.Errorf("names that begin with %s are the space's own, and this is none of them", Prefix)
+}
+
+// CheckName says what is wrong with the name of a schema, resolver, view or
+// module, if anything.
+func CheckName(name string) error {
+	bad := func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '.' || r == '_' || r == '-')
+	}
+	if name == "" || len(name) > MaxNameBytes || strings.ContainsFunc(name, bad) {
+		return fmt.Errorf("name %.40q: want 1 to %d letters, digits, '.', '_' and '-'", name, MaxNameBytes)
+	}
+	return nil
+}
+
+// text returns an assigned object as JSON.
+func text(d *delta.Delta) ([]byte, error) {
+	if d.Value.Kind() != delta.KindObject {
+		return nil, fmt.Errorf("want one object that is written whole, not %v", d.Value.Kind())
+	}
+	return delta.AppendJSON(nil, d.Value)
+}
+
+func (c *Catalog) admitSchema(name string, d *delta.Delta) error {
+	n, err := versionNumber(d.Path)
+	if err != nil {
+		return err
+	}
+	doc, err := text(d)
+	if err != nil {
+		return err
+	}
+	next, err := parseSchema(name, version{n, doc})
+	if err != nil {
+		return err
+	}
+	return c.CheckSchema(next)
+}
+
+// CheckSchema says why a schema may not be added, if it may not.
+func (c *Catalog) CheckSchema(next *schema.Schema) error {
+	return schema.Check(c.versions, next, c.Lookup)
+}
+
+// NextVersion returns the number of a resolver's next version.
+func (c *Catalog) NextVersion(name string) int {
+	if r := c.named[name]; r != nil && len(r.Versions) > 0 {
+		return r.Versions[len(r.Versions)-1].Number + 1
+	}
+	return 1
+}
+
+func (c *Catalog) admitResolver(name string, d *delta.Delta) error {
+	n, err := versionNumber(d.Path)
+	if err != nil {
+		return err
+	}
+	if next := c.NextVersion(name); n != next {
+		return fmt.Errorf("the next version of %s is %d", name, next)
+	}
+	if slices.Contains(merge.Builtins(), name) {
+		return fmt.Errorf("%s is built in", name)
+	}
+	doc, err := text(d)
+	if err != nil {
+		return err
+	}
+	def, err := ParseDefinition(doc)
+	if err != nil {
+		return err
+	}
+	if def.Kind == CEL && c.options.Compile != nil {
+		_, err = c.options.Compile.CEL(def.Expression)
+	}
+	return err
+}
+
+// admitPiece takes a piece of a module. Whether the pieces make the module that
+// the name says, shows when all are there.
+func admitPiece(_ string, d *delta.Delta) error {
+	if d.Value.Kind() != delta.KindBytes || len(d.Value) > PieceBytes+8 {
+		return fmt.Errorf("want a byte string of at most %d bytes", PieceBytes)
+	}
+	if _, err := versionNumber(d.Path); err != nil && d.Path != "/0" {
+		return err
+	}
+	return nil
+}
+
+func (c *Catalog) admitView(name string, d *delta.Delta) error {
+	if d.Path != "" {
+		return errors.New("a view is written whole")
+	}
+	doc, err := text(d)
+	if err != nil {
+		return err
+	}
+	view, err := ParseView(name, doc)
+	if err != nil {
+		return err
+	}
+	return view.compile(c)
+}

@@ -1,0 +1,196 @@
+package node
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/rhizome-p2p/rhizome/catalog"
+	"github.com/rhizome-p2p/rhizome/clock"
+	"github.com/rhizome-p2p/rhizome/delta"
+	"github.com/rhizome-p2p/rhizome/merge"
+	"github.com/rhizome-p2p/rhizome/storage"
+)
+
+// Read reads all at and below a path of an entity, or ErrNotFound. Like every
+// read of state it shows the newest, which may be on its way to the disk still;
+// Changes shows only what is durable. Below the horizon a read of the past is
+// refused with a HorizonError; who refers to the entity, it does not tell.
+func (n *Node) Read(ctx context.Context, entity string, p delta.Path, o ReadOptions) (Reading, error) {
+	if err := checkKey(entity, p); err != nil {
+		return Reading{}, err
+	}
+	if o.Expand < 0 || o.Expand > catalog.MaxExpand {
+		return Reading{}, fmt.Errorf("%w: expand %d: want 0 to %d", ErrInvalid, o.Expand, catalog.MaxExpand)
+	}
+	rd, err := n.reader(ctx, o)
+	if err != nil {
+		return Reading{}, err
+	}
+	defer rd.close()
+	out, found, err := rd.read(entity, p)
+	if err != nil {
+		return Reading{}, err
+	}
+	if !found {
+		return Reading{}, notFound(entity, p, o.At)
+	}
+	if o.At == "" {
+		out.Incoming, err = n.incoming(entity)
+	}
+	return out, err
+}
+
+func notFound(entity string, p delta.Path, at string) error {
+	if at != "" {
+		return fmt.Errorf("%w: %s, as of %s", ErrNotFound, delta.Key(entity, p), at)
+	}
+	return fmt.Errorf("%w: %s", ErrNotFound, delta.Key(entity, p))
+}
+
+// A reader reads several keys in the same way.
+type reader struct {
+	n      *Node
+	o      ReadOptions
+	view   merge.View
+	from   storage.Reader
+	cids   map[clock.EntryID]string
+	rules  func(entity string) *merge.Rules
+	expand int
+	close  func()
+}
+
+// reader returns what reads as the options say. The caller closes it.
+func (n *Node) reader(ctx context.Context, o ReadOptions) (*reader, error) {
+	rd := &reader{
+		n: n, o: o, view: &n.rows, from: n.db, cids: make(map[clock.EntryID]string), expand: o.Expand,
+		rules: func(string) *merge.Rules { return nil }, close: func() {},
+	}
+	now := n.Catalog()
+	switch {
+	case o.View != "" && o.Raw:
+		return nil, fmt.Errorf("%w: a view and raw at once", ErrInvalid)
+	case o.View != "":
+		v := now.View(o.View)
+		if v == nil {
+			return nil, fmt.Errorf("%w: view %s", ErrNotFound, o.View)
+		}
+		rd.rules, rd.expand = v.Rules, max(rd.expand, v.Expand)
+	case !o.Raw:
+		rd.rules = now.Rules
+	}
+	if o.At == "" {
+		return rd, nil
+	}
+	m := n.pin()
+	c, err := m.cutAt(ctx, o.At)
+	if err != nil {
+		m.close()
+		return nil, err
+	}
+	rd.view, rd.from, rd.close = m.view(c), m.snap, m.close
+	return rd, nil
+}
+
+func (rd *reader) read(entity string, p delta.Path) (Reading, bool, error) {
+	r, found, err := merge.ReadWith(rd.view, entity, p, rd.rules(entity))
+	if err != nil || !found {
+		return Reading{}, false, err
+	}
+	for _, text := range r.Alarms {
+		rd.n.Alarm("conflict", text, "see both values with get --lossless, and write the right one")
+	}
+	out, err := rd.n.reading(rd.from, rd.cids, entity, p, &r)
+	if err != nil || rd.expand == 0 {
+		return out, err == nil, err
+	}
+	x := catalog.Expansion{View: rd.view, Rules: rd.rules}
+	if out.Value, err = x.Value(out.Value, rd.expand, entity); err != nil {
+		return out, false, err
+	}
+	out.Refs, err = rd.refs(&out)
+	return out, err == nil, err
+}
+
+// refs reads the entities that a reading refers to, each once, the nearest
+// first.
+func (rd *reader) refs(from *Reading) (out []Reading, err error) {
+	seen := map[string]bool{from.Entity: true}
+	level := []*Reading{from}
+	for depth := 0; depth < rd.expand; depth++ {
+		var targets []string
+		for _, r := range level {
+			for i := range r.Survivors {
+				t, ok := r.Survivors[i].Value.Ref()
+				if ok && !seen[t] && len(seen) <= catalog.MaxExpanded {
+					seen[t] = true
+					targets = append(targets, t)
+				}
+			}
+		}
+		level = nil
+		for _, t := range targets {
+			r, found, err := merge.ReadWith(rd.view, t, "", rd.rules(t))
+			if err != nil {
+				return nil, err
+			}
+			if !found {
+				continue
+			}
+			one, err := rd.n.reading(rd.from, rd.cids, t, "", &r)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, one)
+			level = append(level, &one)
+		}
+	}
+	return out, nil
+}
+
+// A KeyRead is one of several keys that were read.
+type KeyRead struct {
+	Entity string
+	Path   delta.Path
+	// Found is false where nothing lives at the key; Reading then is empty.
+	Found   bool
+	Reading Reading
+}
+
+// A Key names a place.
+type Key struct {
+	Entity string
+	Path   delta.Path
+}
+
+// GetMany reads many keys at once, from one snapshot, in their order.
+func (n *Node) GetMany(ctx context.Context, keys []Key, o ReadOptions) ([]KeyRead, error) {
+	for _, k := range keys {
+		if err := checkKey(k.Entity, k.Path); err != nil {
+			return nil, err
+		}
+	}
+	rd, err := n.reader(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	defer rd.close()
+	if o.At == "" {
+		snap := n.db.Snapshot()
+		defer func() { _ = snap.Close() }() // reading only: nothing is lost
+		view := n.rows
+		view.r = snap
+		rd.view, rd.from = &view, snap
+	}
+	out := make([]KeyRead, len(keys))
+	for i, k := range keys {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		r, found, err := rd.read(k.Entity, k.Path)
+		if err != nil {
+			return nil, err
+		}
+		out[i] = KeyRead{k.Entity, k.Path, found, r}
+	}
+	return out, nil
+}
