@@ -23,13 +23,18 @@ type Rules struct {
 type Rule struct {
 	ID string
 	// Path names the property. A segment "*" stands for any one name; such a
-	// rule is for each property that it matches, and nothing depends on it.
+	// rule is for each property that it matches, and nothing depends on it. Of
+	// two rules that match a path, the one whose segment is literal at the first
+	// difference counts. No rule's path lies inside another's.
 	Path delta.Path
 	// Resolver is nil for the default of the survivors' verb.
 	Resolver Resolver
 	// Use is the resolver's name, for people.
 	Use  string
 	Deps []Dep
+	// Computed says that the value is the resolver's alone: survivors at the
+	// path are passed over, and the resolver is given none.
+	Computed bool
 	// Check says what is wrong with a survivor's value, if anything; nil takes
 	// all. Survivors that it refuses are as if they were not there, and where
 	// none is left the property has an error. Of a property whose value is an
@@ -73,7 +78,8 @@ const (
 // A Move rewrites survivors at read time: what a later version of a schema calls
 // or shapes otherwise. It is given a survivor's place and value and returns what
 // stands in its stead: nothing, the same, or several. An error is that of the
-// property at the path that it returns with it.
+// properties at the paths that it returns with it; what else the survivor held
+// is not shown.
 type Move func(p delta.Path, value any) ([]Moved, error)
 
 // A Moved is where a survivor is read, and as what.
