@@ -35,6 +35,11 @@ var layers = map[string]layer{
 	"gossip":  {own: []string{"digest", "clock", "delta", "oplog"}, others: []string{"github.com/klauspost/compress"}, tests: []string{"storage"}},
 	"node":    {own: []string{"digest", "clock", "delta", "merge", "storage", "oplog", "gossip", "compaction", "internal/plant"}},
 
+	"merge/schema": {
+		own:    []string{"digest", "clock", "delta", "merge"},
+		others: []string{"github.com/santhosh-tekuri/jsonschema/v6", "github.com/bufbuild/protocompile", "google.golang.org/protobuf"},
+	},
+
 	"compaction": {own: []string{"digest", "clock", "delta", "merge", "oplog"}},
 
 	"storage/storagetest": {own: []string{"storage"}, others: []string{"pgregory.net/rapid"}},
