@@ -26,13 +26,13 @@ var _ Node = (*rhizome.Node)(nil)
 func TestExitCodes(t *testing.T) {
 	for code, exit := range map[Code]int{
 		CodeError: 1, CodeUsage: 2, CodeConfig: 3, CodeNotFound: 4, CodeUnreachable: 5, CodeAuth: 6, CodeValidation: 7,
-		CodeConflict: 8, CodeTimeout: 9, CodeLocked: 10, CodeGone: 11, CodeHorizon: 12, "": 1, "else": 1,
+		CodeConflict: 8, CodeTimeout: 9, CodeLocked: 10, CodeGone: 11, CodeHorizon: 12, CodeResolver: 13, "": 1, "else": 1,
 	} {
 		if got := code.Exit(); got != exit {
 			t.Errorf("%s exits %d, want %d", code, got, exit)
 		}
 	}
-	if len(ExitCodes) != 13 {
+	if len(ExitCodes) != 14 {
 		t.Errorf("%d exit codes", len(ExitCodes))
 	}
 }

@@ -13,18 +13,21 @@ import (
 // randomness, and the world that replays them from a seed. What is not a driver
 // of package node belongs to its Replica, so that a new file is pure until
 // somebody says otherwise here.
-var core = []string{"digest", "clock", "delta", "merge", "merge/schema", "oplog", "gossip", "compaction", "node", "simnet"}
+var core = []string{"digest", "clock", "delta", "merge", "merge/schema", "catalog", "oplog", "gossip", "compaction", "node", "simnet"}
 
 var drivers = []string{
-	"node/node.go",   // the event loop
-	"node/commit.go", // callers wait for their group commit
-	"node/cut.go",    // ages are told from now
-	"node/diff.go",   // asks a peer, and waits
-	"node/read.go",   // watchers wait for changes
-	"node/shrink.go", // times what a compaction takes
-	"node/status.go", // asks peers, and waits
-	"node/verify.go", // rereads the store beside the loop
-	"simnet/run.go",  // says how long a run took
+	"node/catalogs.go", // catalogs are made beside the loop
+	"node/views.go",    // and so is what views show
+	"node/viewread.go", // watchers wait for changes
+	"node/node.go",     // the event loop
+	"node/commit.go",   // callers wait for their group commit
+	"node/cut.go",      // ages are told from now
+	"node/diff.go",     // asks a peer, and waits
+	"node/read.go",     // watchers wait for changes
+	"node/shrink.go",   // times what a compaction takes
+	"node/status.go",   // asks peers, and waits
+	"node/verify.go",   // rereads the store beside the loop
+	"simnet/run.go",    // says how long a run took
 }
 
 // banned are the functions that the core must not call, by import path. For

@@ -33,7 +33,8 @@ var layers = map[string]layer{
 	"storage": {tests: []string{"storage/storagetest"}},
 	"oplog":   {own: []string{"digest", "clock", "delta", "storage", "internal/plant"}},
 	"gossip":  {own: []string{"digest", "clock", "delta", "oplog"}, others: []string{"github.com/klauspost/compress"}, tests: []string{"storage"}},
-	"node":    {own: []string{"digest", "clock", "delta", "merge", "storage", "oplog", "gossip", "compaction", "internal/plant"}},
+	"catalog": {own: []string{"clock", "delta", "merge", "merge/schema"}},
+	"node":    {own: []string{"digest", "clock", "delta", "merge", "merge/schema", "catalog", "storage", "oplog", "gossip", "compaction", "internal/plant"}},
 
 	"merge/schema": {
 		own:    []string{"digest", "clock", "delta", "merge"},
@@ -50,18 +51,18 @@ var layers = map[string]layer{
 	}},
 
 	".": {
-		own:    []string{"backup", "clock", "delta", "oplog", "node", "gossip", "gossip/p2p", "storage", "storage/pebblestore"},
+		own:    []string{"backup", "catalog", "clock", "delta", "merge", "merge/schema", "plugin", "oplog", "node", "gossip", "gossip/p2p", "storage", "storage/pebblestore"},
 		others: []string{"golang.org/x/sys"},                 // when a file was born
 		tests:  []string{"github.com/cockroachdb/pebble/v2"}, // the benchmarks run raw Pebble beside the node
 	},
 
-	"api":        {own: []string{".", "clock", "delta", "node"}},
-	"api/server": {own: []string{".", "clock", "delta", "node", "api"}, others: []string{"github.com/prometheus/client_golang"}},
+	"api":        {own: []string{".", "catalog", "clock", "delta", "merge", "merge/schema", "node"}},
+	"api/server": {own: []string{".", "catalog", "clock", "delta", "node", "api"}, others: []string{"github.com/prometheus/client_golang"}},
 	"api/client": {own: []string{".", "backup", "clock", "delta", "node", "api", "api/server"}},
 
 	"cmd/rhizome": {own: []string{"cmd/rhizome/internal/cli"}, tests: []string{"api"}},
 	"cmd/rhizome/internal/cli": {
-		own:    []string{".", "backup", "clock", "delta", "node", "api", "api/server", "api/client", "cmd/rhizome/internal/config", "simnet", "simnet/workload"},
+		own:    []string{".", "backup", "clock", "delta", "merge", "merge/schema", "node", "api", "api/server", "api/client", "cmd/rhizome/internal/config", "simnet", "simnet/workload"},
 		others: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term"},
 	},
 	"cmd/rhizome/internal/config": {own: []string{".", "api", "api/server"}, others: []string{"github.com/pelletier/go-toml/v2"}},

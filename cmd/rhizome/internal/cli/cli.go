@@ -203,6 +203,7 @@ A KEY is an entity id, optionally with a JSON pointer: host/web-1#/cpu/cores.`,
 		a.addCmd(), a.removeCmd(), a.incCmd(), a.voteCmd(), a.negateCmd(), a.undoCmd(), a.txnCmd(), a.watchCmd(),
 		a.logCmd(), a.showCmd(), a.importCmd(), a.exportCmd(), a.peersCmd(), a.verifyCmd(), a.compactCmd(), a.checkpointsCmd(), a.diffCmd(), a.configCmd(),
 		a.backupCmd(), a.restoreCmd(), a.repairCmd(),
+		a.schemaCmd(), a.resolverCmd(), a.viewCmd(), a.explainCmd(),
 		a.simCmd(), a.versionCmd(), a.completionCmd(),
 	)
 	return root

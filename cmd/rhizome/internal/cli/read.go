@@ -9,43 +9,94 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/rhizome-p2p/rhizome"
 	"github.com/rhizome-p2p/rhizome/api"
 	"github.com/rhizome-p2p/rhizome/api/client"
 )
 
 func (a *app) getCmd() *cobra.Command {
 	var lossless bool
-	var at string
+	var o rhizome.ReadOptions
 	cmd := a.command(spec{
-		use: "get KEY [--lossless] [--at CUT]", short: "Read a key",
-		long: `Prints the lossy value: a string as it is with -o table and raw, else JSON.
---lossless prints every survivor with its provenance, and marks with * what the
-lossy read shows; -o json then prints {key, value, etag, conflicts[], survivors[]}.
+		use: "get KEY... [--lossless] [--at CUT] [--view NAME | --raw] [--expand N]", short: "Read keys",
+		long: `Prints the lossy value, by the schema that is for the entity: a string as it is with
+-o table and raw, else JSON. --lossless prints every survivor with its provenance, and
+marks with * what the lossy read shows; -o json then prints {key, value, etag,
+conflicts[], survivors[]}. Several keys are read as of one moment, and print as a table,
+or as JSON {key, found, value, etag} each; a key that holds nothing is no error then.
+
+--view reads by a view's survivors, resolvers and expansion, --raw by the verbs alone.
+--expand follows references: {"$ref": E} becomes {"$ref": E, "$value": …}.
 
 --at reads it as it was. ` + cutHelp,
-		example: "rhizome get host/web-1\nrhizome get host/web-1#/cpu/cores --lossless\nrhizome get host/web-1 --at 24h",
-		codes:   reach(api.CodeNotFound, api.CodeValidation, api.CodeHorizon), min: 1, max: 1,
+		example: "rhizome get host/web-1\nrhizome get host/web-1#/cpu/cores --lossless\nrhizome get host/web-1 --at 24h\nrhizome get host/web-1 host/web-2 -o json",
+		codes:   reach(api.CodeNotFound, api.CodeValidation, api.CodeHorizon, api.CodeResolver), min: 1, max: -1,
 		run: func(cmd *cobra.Command, args []string) error {
-			if err := keyArg(args[0]); err != nil {
-				return err
+			for _, k := range args {
+				if err := keyArg(k); err != nil {
+					return err
+				}
 			}
 			return a.with(cmd, func(ctx context.Context, c *client.Client) error {
-				if lossless {
-					return a.getLossless(ctx, c, args[0], at)
+				switch {
+				case len(args) > 1:
+					return a.getMany(ctx, c, args, o, lossless)
+				case lossless:
+					return a.getLossless(ctx, c, args[0], o)
 				}
-				return a.get(ctx, c, args[0], at)
+				return a.get(ctx, c, args[0], o)
 			})
 		},
 	})
-	cmd.Flags().BoolVar(&lossless, "lossless", false, "every survivor with its provenance")
-	cmd.Flags().StringVar(&at, "at", "", "as of this cut")
+	f := cmd.Flags()
+	f.BoolVar(&lossless, "lossless", false, "every survivor with its provenance")
+	f.StringVar(&o.At, "at", "", "as of this cut")
+	f.StringVar(&o.View, "view", "", "by this view's survivors, resolvers and expansion")
+	f.BoolVar(&o.Raw, "raw", false, "by the verbs alone, whatever schema there is")
+	f.IntVar(&o.Expand, "expand", 0, "how far references are followed")
 	return cmd
 }
 
-func (a *app) get(ctx context.Context, c *client.Client, key, at string) error {
-	v, err := c.GetAt(ctx, key, at)
+// getMany prints several keys.
+func (a *app) getMany(ctx context.Context, c *client.Client, keys []string, o rhizome.ReadOptions, lossless bool) error {
+	values, err := c.GetMany(ctx, keys, o, lossless)
 	if err != nil {
 		return err
+	}
+	if a.out.form == "table" {
+		var rows [][]string
+		for i := range values {
+			v := &values[i]
+			text := "(nothing)"
+			switch {
+			case lossless && v.Found:
+				text = fmt.Sprintf("%d survivors", len(v.Reading.Survivors))
+			case v.Found:
+				text = valueText(v.Value, false)
+			}
+			if len(v.Errors) > 0 {
+				text += fmt.Sprintf("  (%d errors)", len(v.Errors))
+			}
+			rows = append(rows, []string{plainKey(v.Key), text})
+		}
+		a.out.table([]string{"KEY", "VALUE"}, rows)
+		return nil
+	}
+	l := a.out.list()
+	for i := range values {
+		l.item(&values[i], func() { a.out.printf("%s\n", values[i].Value) })
+	}
+	l.end()
+	return nil
+}
+
+func (a *app) get(ctx context.Context, c *client.Client, key string, o rhizome.ReadOptions) error {
+	v, err := c.GetWith(ctx, key, o)
+	if err != nil {
+		return err
+	}
+	if v.Errors > 0 {
+		a.note("%d properties have no value for an error; see rhizome explain %s", v.Errors, plainKey(key))
 	}
 	switch a.out.form {
 	case "table":
@@ -66,8 +117,8 @@ func (a *app) get(ctx context.Context, c *client.Client, key, at string) error {
 	return nil
 }
 
-func (a *app) getLossless(ctx context.Context, c *client.Client, key, at string) error {
-	r, err := c.ReadAt(ctx, key, at)
+func (a *app) getLossless(ctx context.Context, c *client.Client, key string, o rhizome.ReadOptions) error {
+	r, err := c.ReadWith(ctx, key, o)
 	if err != nil {
 		return err
 	}
@@ -86,10 +137,54 @@ func (a *app) getLossless(ctx context.Context, c *client.Client, key, at string)
 		}
 		return nil
 	}
-	a.out.printf("%s  etag %s\n", plainKey(r.Key), r.ETag)
-	var rows [][]string
-	for i := range r.Survivors {
-		s := &r.Survivors[i]
+	a.printReading(&r)
+	return nil
+}
+
+func (a *app) printReading(r *api.Reading) {
+	a.out.printf("%s  etag %s", plainKey(r.Key), r.ETag)
+	if r.Rules != "" {
+		a.out.printf("  by %s", r.Rules)
+	}
+	a.out.printf("\n")
+	a.out.table([]string{"", "PATH", "VALUE", "VERB", "TIME", "CREATOR", "DOT"}, survivorRows(r.Survivors))
+	if len(r.Conflicts) > 0 {
+		paths := make([]string, len(r.Conflicts))
+		for i, p := range r.Conflicts {
+			paths[i] = plainPath(p)
+		}
+		a.out.printf("concurrent values at: %s\n", strings.Join(paths, ", "))
+	}
+	for i := range r.Errors {
+		a.out.printf("%s\n", errorText(&r.Errors[i]))
+	}
+	if len(r.Incoming) > 0 {
+		keys := make([]string, len(r.Incoming))
+		for i, k := range r.Incoming {
+			keys[i] = plainKey(k)
+		}
+		a.out.printf("referred to by: %s\n", strings.Join(keys, ", "))
+	}
+	for i := range r.Refs {
+		a.out.printf("\n")
+		a.printReading(&r.Refs[i])
+	}
+}
+
+func plainPath(p api.Path) string {
+	if p == "" {
+		return "(root)"
+	}
+	return plainKey(string(p))
+}
+
+func errorText(e *api.PropertyError) string {
+	return fmt.Sprintf("no value at %s: %s: %s: %s", plainPath(e.Path), e.Property, e.Kind, e.Text)
+}
+
+func survivorRows(survivors []api.Survivor) (rows [][]string) {
+	for i := range survivors {
+		s := &survivors[i]
 		mark := ""
 		if s.Shown {
 			mark = "*"
@@ -98,24 +193,9 @@ func (a *app) getLossless(ctx context.Context, c *client.Client, key, at string)
 		if s.Total != nil {
 			value = fmt.Sprintf("%s (total %d)", value, *s.Total)
 		}
-		who := creatorText(s.Creator, s.Author)
-		path := string(s.Path)
-		if path == "" {
-			path = "(root)"
-		}
-		rows = append(rows, []string{mark, plainKey(path), value, s.Verb, shortTime(s.Time), who, s.Dot})
+		rows = append(rows, []string{mark, plainPath(s.Path), value, s.Verb, shortTime(s.Time), creatorText(s.Creator, s.Author), s.Dot})
 	}
-	a.out.table([]string{"", "PATH", "VALUE", "VERB", "TIME", "CREATOR", "DOT"}, rows)
-	if len(r.Conflicts) > 0 {
-		paths := make([]string, len(r.Conflicts))
-		for i, p := range r.Conflicts {
-			if paths[i] = plainKey(string(p)); p == "" {
-				paths[i] = "(root)"
-			}
-		}
-		a.out.printf("concurrent values at: %s\n", strings.Join(paths, ", "))
-	}
-	return nil
+	return rows
 }
 
 func (a *app) lsCmd() *cobra.Command {

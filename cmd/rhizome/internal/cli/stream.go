@@ -28,27 +28,37 @@ func running(c *client.Client) error {
 }
 
 func (a *app) watchCmd() *cobra.Command {
-	var since string
+	var since, view string
 	cmd := a.command(spec{
-		use: "watch [PREFIX] [--since CURSOR]", short: "Print transactions as this node applies them",
+		use: "watch [PREFIX] [--since CURSOR] | watch --view NAME", short: "Print transactions as this node applies them",
 		long: `Its own and those of others, until interrupted. PREFIX is that of a key, such as
 host/ or host/web-1#/cpu. --since goes on behind a cursor; 0 is the beginning.
 With -o json, each transaction is one line. Needs a running node.
 
 It exits 11 where what comes next is no longer held: it was compacted away, or came
-as a peer's state. Then read the state anew, and go on from the cursor that it names.`,
-		example: "rhizome watch host/\nrhizome watch --since 0 -o jsonl",
-		codes:   reach(api.CodeValidation, api.CodeGone), max: 1,
+as a peer's state. Then read the state anew, and go on from the cursor that it names.
+
+--view follows a view instead: first all that it shows, then each entity whose value
+in it has changed; of one that changes faster than it is printed, the newest.`,
+		example: "rhizome watch host/\nrhizome watch --since 0 -o jsonl\nrhizome watch --view linux-hosts",
+		codes:   reach(api.CodeNotFound, api.CodeValidation, api.CodeGone), max: 1,
 		run: func(cmd *cobra.Command, args []string) error {
+			if view != "" && (len(args) > 0 || since != "") {
+				return usage(cmd, "watch: --view goes with neither PREFIX nor --since")
+			}
 			return a.with(cmd, func(ctx context.Context, c *client.Client) error {
 				if err := running(c); err != nil {
 					return err
+				}
+				if view != "" {
+					return a.follow(ctx, c.WatchView(ctx, view), a.viewLine)
 				}
 				return a.follow(ctx, c.Changes(ctx, strings.Join(args, ""), since), a.changeLines)
 			})
 		},
 	})
 	cmd.Flags().StringVar(&since, "since", "", "go on behind this cursor; 0: from the beginning")
+	cmd.Flags().StringVar(&view, "view", "", "follow this view")
 	return cmd
 }
 
@@ -82,6 +92,8 @@ func (a *app) follow(ctx context.Context, events iter.Seq2[client.Event, error],
 		}
 		last = e.ID
 		switch {
+		case e.Name == "ready" && e.ID == "":
+			_, _ = fmt.Fprintln(a.Err, "watching for changes")
 		case e.Name == "ready":
 			_, _ = fmt.Fprintf(a.Err, "watching from cursor %s\n", e.ID)
 		case a.out.json():
