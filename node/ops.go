@@ -88,7 +88,11 @@ func (t *txnWriter) value(o *Op, v delta.Value) error {
 
 // document merges a document leaf by leaf.
 func (t *txnWriter) document(o *Op) error {
-	leaves, err := delta.Flatten(o.Path, o.Value)
+	flatten := delta.Flatten
+	if o.Whole {
+		flatten = wholeLeaf
+	}
+	leaves, err := flatten(o.Path, o.Value)
 	if err != nil {
 		return fmt.Errorf("%w: %s: %w", ErrInvalid, delta.Key(o.Entity, o.Path), err)
 	}
@@ -112,6 +116,12 @@ func (t *txnWriter) document(o *Op) error {
 		}
 	}
 	return nil
+}
+
+// wholeLeaf takes a value as one leaf.
+func wholeLeaf(at delta.Path, x any) ([]delta.Leaf, error) {
+	v, err := delta.ValueOf(x)
+	return []delta.Leaf{{Path: at, Value: v}}, err
 }
 
 // holds reports whether a leaf is already all that stands at its path.

@@ -64,6 +64,8 @@ type Op struct {
 	// IfMatch, where not empty, is the ETag that the key must have: "*" any,
 	// AbsentETag none at all.
 	IfMatch string
+	// Whole makes a put write an object as one atomic value, not leaf by leaf.
+	Whole bool
 	// SkipEqual makes a put write only the leaves that do not already hold
 	// exactly this one value.
 	SkipEqual bool

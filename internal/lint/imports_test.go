@@ -35,6 +35,8 @@ var layers = map[string]layer{
 	"gossip":  {own: []string{"digest", "clock", "delta", "oplog"}, others: []string{"github.com/klauspost/compress"}, tests: []string{"storage"}},
 	"node":    {own: []string{"digest", "clock", "delta", "merge", "storage", "oplog", "gossip", "compaction", "internal/plant"}},
 
+	"feed": {own: []string{"clock", "delta", "node"}, tests: []string{"gossip", "storage"}},
+
 	"compaction": {own: []string{"digest", "clock", "delta", "merge", "oplog"}},
 
 	"storage/storagetest": {own: []string{"storage"}, others: []string{"pgregory.net/rapid"}},
