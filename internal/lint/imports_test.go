@@ -53,7 +53,7 @@ var layers = map[string]layer{
 	},
 
 	"api":        {own: []string{".", "clock", "delta", "node"}},
-	"api/server": {own: []string{".", "clock", "delta", "node", "api"}, others: []string{"github.com/prometheus/client_golang"}},
+	"api/server": {own: []string{".", "clock", "delta", "node", "feed", "api"}, others: []string{"github.com/prometheus/client_golang"}},
 	"api/client": {own: []string{".", "backup", "clock", "delta", "node", "api", "api/server"}},
 
 	"cmd/rhizome": {own: []string{"cmd/rhizome/internal/cli"}, tests: []string{"api"}},
