@@ -115,48 +115,75 @@ func TestConcurrentImports(t *testing.T) {
 }
 
 const (
-	role  = `{"role":"actor","target":{"id":"keanu","context":"roles"}},{"role":"film","target":{"id":"matrix","context":"cast"}}`
-	noRef = `-`
+	role = `{"role":"actor","target":{"id":"keanu","context":"roles"}},{"role":"film","target":{"id":"matrix","context":"cast"}}`
+	gone = `-` // what a key without survivors reads as
 )
 
 func negates(id string) string { return `{"role":"negates","target":{"id":"` + id + `"}}` }
 
 // A hyper-edge shows under each of its roles, under its own creator's name, and
-// the index of references leads back; its negation takes it out of all of them,
-// whichever comes first and whoever made it.
+// the index of references leads back.
+func TestHyperEdge(t *testing.T) {
+	h := newHost(t, t, "a")
+	defer h.Close()
+	h.take(edge("x", "alice", role))
+	h.want("keanu", `{"roles":[{"$ref":"feed/x"}]}`)
+	h.want("matrix#/cast", `[{"$ref":"feed/x"}]`)
+	r, err := h.Get(t.Context(), "feed/x", "")
+	if err != nil || !slices.Equal(r.Incoming, []string{"keanu#/roles", "matrix#/cast"}) || r.Survivors[0].Creator != "alice" {
+		t.Errorf("the edge reads %+v, %v", r, err)
+	}
+}
+
+// markless is a node on which Reconcile finds nothing to do.
+type markless struct{ *host }
+
+func (m markless) Export(ctx context.Context, prefix string) iter.Seq2[node.Reading, error] {
+	if prefix == markPrefix {
+		return func(func(node.Reading, error) bool) {}
+	}
+	return m.host.Export(ctx, prefix)
+}
+
+// On one node a negation hides its delta with the transaction that writes the
+// later of the two, whichever that is and whoever made it: there is nothing left
+// for Reconcile.
 func TestNegationInEachOrder(t *testing.T) {
 	x, n := edge("x", "alice", role), edge("n", "bob", negates("x"))
-	for name, runs := range map[string][][]string{
-		"after":               {{x}, {n}},
-		"before":              {{n}, {x}},
-		"with it":             {{x, n}},
-		"with it, turned":     {{n, x}},
-		"by the same creator": {{edge("x", "bob", role), n}},
-		"twice":               {{x, n}, {edge("m", "carol", negates("x"))}},
+	for name, runs := range map[string][]string{
+		"after":               {x, n},
+		"before":              {n, x},
+		"with it":             {x + "\n" + n},
+		"with it, turned":     {n + "\n" + x},
+		"by the same creator": {edge("x", "bob", role) + "\n" + n},
+		"by a later name":     {edge("x", "carol", role) + "\n" + n},
+		"twice":               {x + "\n" + n, edge("m", "carol", negates("x"))},
+		"of several":          {x, edge("y", "alice", role), edge("n", "bob", negates("x")+","+negates("y"))},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHost(t, t, "a")
 			defer h.Close()
-			if name == "after" {
-				h.take(x)
-				h.want("keanu", `{"roles":[{"$ref":"feed/x"}]}`)
-				h.want("matrix#/cast", `[{"$ref":"feed/x"}]`)
-				r, err := h.Get(t.Context(), "feed/x", "")
-				if err != nil || !slices.Equal(r.Incoming, []string{"keanu#/roles", "matrix#/cast"}) || r.Survivors[0].Creator != "alice" {
-					t.Errorf("the edge reads %+v, %v", r, err)
+			for _, text := range runs {
+				if r, err := Import(t.Context(), markless{h}, strings.NewReader(text)); err != nil || len(r.Problems) > 0 {
+					t.Errorf("%+v, %v", r, err)
 				}
 			}
-			for _, texts := range runs {
-				if r := h.take(texts...); len(r.Problems) > 0 {
-					t.Errorf("%+v", r)
-				}
+			h.want("keanu", gone)
+			h.want("matrix", gone)
+			if n, err := Reconcile(t.Context(), h); n != 0 || err != nil {
+				t.Errorf("%d more were to hide, %v", n, err)
 			}
-			h.want("keanu", noRef)
-			h.want("matrix", noRef)
-			if out := h.out(); len(out) < 2 || !slices.Contains(out, n) {
+			if out := h.out(); len(out) < 2 {
 				t.Errorf("exported %v", out)
 			}
 		})
+	}
+	// A delta and its negation by one creator are one transaction, which writes
+	// no member only to remove it.
+	h := newHost(t, t, "a")
+	defer h.Close()
+	if r := h.take(edge("x", "bob", role), n); r.Changes != 3 {
+		t.Errorf("%+v", r)
 	}
 }
 
@@ -174,8 +201,8 @@ func TestNegationMeetsDelta(t *testing.T) {
 	}
 	p.settle()
 	for _, h := range []*host{p.a, p.b} {
-		h.want("keanu", noRef)
-		h.want("matrix", noRef)
+		h.want("keanu", gone)
+		h.want("matrix", gone)
 	}
 }
 
@@ -205,7 +232,7 @@ func TestNegationOfNegation(t *testing.T) {
 			if len(problems) != 1 || problems[0].ID != "m" && problems[0].ID != "n" || !strings.Contains(problems[0].Text, "changes nothing") {
 				t.Errorf("%s: %+v", order, problems)
 			}
-			h.want("keanu", noRef)
+			h.want("keanu", gone)
 			h.want("case#/acts", `[{"$ref":"feed/n"}]`)
 			if len(h.out()) != 3 {
 				t.Errorf("%s: exported %v", order, h.out())
@@ -238,6 +265,10 @@ func TestConflictingIDs(t *testing.T) {
 	}
 	if out := h.out(); len(out) != 2 || out[0] != one {
 		t.Errorf("exported %v", out)
+	}
+	// The first line wins, whatever the creators' names.
+	if r := h.take(edge("z", "carol", ""), edge("z", "alice", "")); r.Written != 1 || len(r.Problems) != 1 || r.Problems[0].Line != 2 {
+		t.Errorf("%+v", r)
 	}
 	h.must(node.Op{Kind: node.OpPut, Entity: "feed/odd", Path: "/delta", Value: int64(5)})
 	if r := h.take(edge("odd", "alice", "")); r.Written != 0 || len(r.Problems) != 1 {
@@ -396,8 +427,7 @@ func TestRacingImports(t *testing.T) {
 			h.must(node.Op{Kind: node.OpPut, Entity: ops[0].Entity, Path: ops[0].Path, Value: int64(1)})
 		}
 	}
-	gone := &vanishing{m, &put}
-	r, err = Import(t.Context(), gone, strings.NewReader(edge("never", "alice", role)))
+	r, err = Import(t.Context(), &vanishing{m, &put}, strings.NewReader(edge("never", "alice", role)))
 	if err != nil || r.Written != 0 || len(r.Problems) != 1 || r.Problems[0].ID != "never" {
 		t.Errorf("%+v, %v", r, err)
 	}

@@ -88,6 +88,9 @@ func newPair(t *testing.T, tb tb) *pair {
 
 // connect lets the hosts talk, and returns once they hold the same.
 func (p *pair) connect() {
+	// Both know of the session before anything is delivered on it.
+	p.a.Opened(1, "b", "", true)
+	p.b.Opened(1, "a", "", false)
 	for _, way := range [][2]*host{{p.a, p.b}, {p.b, p.a}} {
 		p.wg.Go(func() {
 			for {
@@ -100,8 +103,6 @@ func (p *pair) connect() {
 			}
 		})
 	}
-	p.a.Opened(1, "b", "", true)
-	p.b.Opened(1, "a", "", false)
 	p.settle()
 }
 
