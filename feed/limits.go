@@ -22,8 +22,9 @@ const (
 	maxTries = 3
 
 	// maxEdges bounds the edges that an export remembers to tell members of a
-	// feed from bags that somebody wrote.
-	maxEdges = 4096
+	// feed from bags that somebody wrote: some 20 MB, so that an edge is seldom
+	// read for each of its members.
+	maxEdges = 1 << 16
 
 	// maxNameBytes is what is left for an escaped id under the longest prefix.
 	maxNameBytes = delta.MaxEntityBytes - len(markPrefix)
