@@ -26,6 +26,10 @@ func (c *Client) ExportAt(ctx context.Context, prefix, at string, w io.Writer) e
 	if prefix != "" {
 		q.Set("prefix", prefix)
 	}
+	return c.export(ctx, q, w)
+}
+
+func (c *Client) export(ctx context.Context, q url.Values, w io.Writer) error {
 	resp, err := c.do(ctx, http.MethodGet, "/v1/export", q, nil, nil)
 	if err != nil {
 		return err

@@ -20,33 +20,42 @@ import (
 // that memory is bounded whatever the body's length. It answers with lines of
 // progress while it still reads.
 func (s *Server) importDocs(w http.ResponseWriter, r *http.Request) error {
+	im := importer{node: s.node, ctx: r.Context(), creator: r.URL.Query().Get("creator")}
+	importing(w, r, func(tell func()) error {
+		im.tell = tell
+		return im.run(r.Body)
+	}, func(done bool, err error) any {
+		im.progress.Done = done
+		if err != nil {
+			im.progress.Problem = api.ProblemOf(err)
+		}
+		return im.progress
+	})
+	return nil
+}
+
+// importing runs an import of the body, and answers with lines of progress: now
+// and then when the import tells that it got on, and at the end.
+func importing(w http.ResponseWriter, r *http.Request, run func(tell func()) error, line func(done bool, err error) any) {
 	rc := http.NewResponseController(w)
 	_ = rc.EnableFullDuplex() // a recorder has none
 	// What waits for the body must not outlive the request's context.
 	defer context.AfterFunc(r.Context(), func() { _ = rc.SetReadDeadline(time.Now()) })()
 
 	out := newStream(w, "application/jsonl")
-	im := importer{node: s.node, ctx: r.Context(), creator: r.URL.Query().Get("creator")}
 	told := time.Now()
-	im.tell = func() {
+	err := run(func() {
 		if now := time.Now(); now.Sub(told) >= progressInterval {
 			told = now
-			_ = out.write(appendLine(nil, im.progress)) // a client that went away ends the body, too
+			_ = out.write(appendLine(nil, line(false, nil))) // a client that went away ends the body, too
 		}
-	}
-	err := im.run(r.Body)
-	if err != nil {
-		im.progress.Problem = api.ProblemOf(err)
-	} else {
-		im.progress.Done = true
-	}
-	if out.write(appendLine(nil, im.progress)) == nil && err != nil && r.Context().Err() == nil {
+	})
+	if out.write(appendLine(nil, line(err == nil, err))) == nil && err != nil && r.Context().Err() == nil {
 		// To hang up on a client that is still writing could cost it the
 		// answer: it closes once it has read it.
 		_ = rc.SetReadDeadline(time.Now().Add(lingerTimeout))
 		_, _ = io.Copy(io.Discard, r.Body)
 	}
-	return nil
 }
 
 // An importer turns lines into transactions. Each document is written whole

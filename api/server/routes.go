@@ -110,21 +110,22 @@ var routes = []route{
 		codes:    writeCodes,
 	},
 	{
-		method: "POST", pattern: "/v1/import", handle: (*Server).importDocs, stream: true,
+		method: "POST", pattern: "/v1/import", handle: (*Server).importAny, stream: true,
 		summary: "Reads documents and writes what differs, in bounded memory. Each document is written whole or not at " +
 			"all, in the order of the lines. The answer comes while the body is still read.",
-		query: []param{paramCreator},
+		query: []param{paramCreator, paramFormat},
 		request: `JSON Lines of {"id": ENTITY, …}. An entity that is no object: {"id", "$value": …}; bags, counters and ` +
-			`votes by path: "$bags": {PATH: [VALUE, …]}, "$counters": {PATH: N}, "$votes": {PATH: {CREATOR: VALUE}}.`,
+			`votes by path: "$bags": {PATH: [VALUE, …]}, "$counters": {PATH: N}, "$votes": {PATH: {CREATOR: VALUE}}. ` +
+			`A pointer feed: see docs/feeds.md.`,
 		response: "JSON Lines of {docs, lines, bytes, written}, the last of them with done or with problem. At a bad line " +
-			"nothing after it is written; what came before is in. An import can be run again.",
+			"nothing after it is written; what came before is in. An import can be run again. " + feedResponse,
 		codes: []api.Code{api.CodeValidation},
 	},
 	{
-		method: "GET", pattern: "/v1/export", handle: (*Server).export, stream: true,
+		method: "GET", pattern: "/v1/export", handle: (*Server).exportAny, stream: true,
 		summary:  "Prints all entities as of one moment, in byte order.",
-		query:    []param{paramPrefix, paramAt},
-		response: "JSON Lines that /v1/import reads back.",
+		query:    []param{paramPrefix, paramAt, paramFormat},
+		response: "JSON Lines that /v1/import reads back in the same format.",
 		codes:    []api.Code{api.CodeValidation, api.CodeHorizon},
 	},
 	{

@@ -41,6 +41,8 @@ var layers = map[string]layer{
 		others: []string{"github.com/santhosh-tekuri/jsonschema/v6", "github.com/bufbuild/protocompile", "google.golang.org/protobuf"},
 	},
 
+	"feed": {own: []string{"clock", "delta", "node"}, tests: []string{"gossip", "storage"}},
+
 	"compaction": {own: []string{"digest", "clock", "delta", "merge", "oplog"}},
 
 	"storage/storagetest": {own: []string{"storage"}, others: []string{"pgregory.net/rapid"}},
@@ -57,7 +59,7 @@ var layers = map[string]layer{
 	},
 
 	"api":        {own: []string{".", "catalog", "clock", "delta", "merge", "merge/schema", "node"}},
-	"api/server": {own: []string{".", "catalog", "clock", "delta", "node", "api"}, others: []string{"github.com/prometheus/client_golang"}},
+	"api/server": {own: []string{".", "catalog", "clock", "delta", "node", "feed", "api"}, others: []string{"github.com/prometheus/client_golang"}},
 	"api/client": {own: []string{".", "backup", "clock", "delta", "node", "api", "api/server"}},
 
 	"cmd/rhizome": {own: []string{"cmd/rhizome/internal/cli"}, tests: []string{"api"}},

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"os"
 	"strings"
@@ -127,28 +128,38 @@ func (a *app) changeLines(data json.RawMessage) error {
 }
 
 func (a *app) exportCmd() *cobra.Command {
-	var at string
+	var at, format string
 	cmd := a.command(spec{
-		use: "export [PREFIX] [--at CUT]", short: "Print entities as JSON Lines that import reads back",
+		use: "export [PREFIX] [--at CUT] [--format F]", short: "Print entities as JSON Lines that import reads back",
 		long: `As of one moment, in byte order, whatever -o says. Concurrent values are not part
 of it: it has what get shows. See import for the form of a line.
 
---at prints them as they were. ` + cutHelp,
-		example: "rhizome export host/ > hosts.jsonl\nrhizome export --at 2026-05-01T12:00:00Z > then.jsonl",
-		codes:   reach(api.CodeValidation, api.CodeHorizon), max: 1,
+--at prints them as they were. ` + cutHelp + `
+` + feedHelp,
+		example: "rhizome export host/ > hosts.jsonl\nrhizome export --at 2026-05-01T12:00:00Z > then.jsonl\n" +
+			"rhizome export --format rhizome > feed.jsonl",
+		codes: reach(api.CodeValidation, api.CodeHorizon), max: 1,
 		run: func(cmd *cobra.Command, args []string) error {
+			if err := checkFormat(cmd, format); err != nil {
+				return err
+			}
 			return a.with(cmd, func(ctx context.Context, c *client.Client) error {
+				if format == api.FormatFeed {
+					return c.ExportFeed(ctx, strings.Join(args, ""), at, a.out.w)
+				}
 				return c.ExportAt(ctx, strings.Join(args, ""), at, a.out.w)
 			})
 		},
 	})
 	cmd.Flags().StringVar(&at, "at", "", "as of this cut")
+	formatFlag(cmd, &format)
 	return cmd
 }
 
 func (a *app) importCmd() *cobra.Command {
-	return a.command(spec{
-		use: "import FILE|-", short: "Write documents from JSON Lines",
+	var format string
+	cmd := a.command(spec{
+		use: "import FILE|- [--format F]", short: "Write documents from JSON Lines",
 		long: `A line is an entity: {"id": "host/web-1", "os": "linux", …}. It is merged into what
 is there, whole or not at all, and only what differs is written, so that an import
 can be interrupted and run again. At a bad line nothing after it is written.
@@ -158,18 +169,27 @@ An entity that is no object, or has members named "id" or "$…", stands in
 "$votes":
 
   {"id": "x", "$value": 5}
-  {"id": "x", "os": "linux", "$bags": {"/tags": ["a", "b"]}, "$counters": {"/boots": 7}}`,
+  {"id": "x", "os": "linux", "$bags": {"/tags": ["a", "b"]}, "$counters": {"/boots": 7}}
+` + feedHelp + ` One bad delta is reported, and the rest goes in.`,
 		example: "rhizome import hosts.jsonl\nssh web-1 rhizome export host/ | rhizome import -",
 		codes:   reach(api.CodeValidation), min: 1, max: 1,
 		run: func(cmd *cobra.Command, args []string) error {
-			return a.importDocs(cmd.Context(), args)
+			if err := checkFormat(cmd, format); err != nil {
+				return err
+			}
+			send := a.sendDocs
+			if format == api.FormatFeed {
+				send = a.sendFeed
+			}
+			return a.importFrom(cmd.Context(), args, send)
 		},
 	})
+	formatFlag(cmd, &format)
+	return cmd
 }
 
-// importDocs sends the input to the node. An interrupt ends the input, so that
-// the node commits what it has and says how far it got.
-func (a *app) importDocs(interrupt context.Context, args []string) (err error) {
+// importFrom sends the input to the node.
+func (a *app) importFrom(interrupt context.Context, args []string, send func(context.Context, *client.Client, io.Reader) error) (err error) {
 	in, closeFile, err := a.input(args)
 	if err != nil {
 		return err
@@ -180,7 +200,12 @@ func (a *app) importDocs(interrupt context.Context, args []string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
+	return send(interrupt, c, in)
+}
 
+// sendDocs sends documents. An interrupt ends the input, so that the node commits
+// what it has and says how far it got.
+func (a *app) sendDocs(interrupt context.Context, c *client.Client, in io.Reader) error {
 	ctx := context.WithoutCancel(interrupt)
 	bar := newProgress(a.Err, sizeOf(in))
 	p, err := c.Import(ctx, client.WholeLines(interrupt, in), bar.importing)
