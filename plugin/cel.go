@@ -27,7 +27,7 @@ func CompileCEL(expr string, l Limits) (r merge.Resolver, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("cel: %w", err)
 	}
-	checked, err := check(env, expr)
+	checked, err := parse(env, expr)
 	if err != nil {
 		return nil, fmt.Errorf("cel: %s", shorten(err.Error()))
 	}
@@ -38,8 +38,8 @@ func CompileCEL(expr string, l Limits) (r merge.Resolver, err error) {
 	return &expression{program}, nil
 }
 
-// check parses an expression, and checks its types and what it uses.
-func check(env *cel.Env, expr string) (*cel.Ast, error) {
+// parse parses an expression, and checks its types and what it uses.
+func parse(env *cel.Env, expr string) (*cel.Ast, error) {
 	parsed, issues := env.Parse(expr)
 	if err := issues.Err(); err != nil {
 		return nil, err
@@ -72,7 +72,7 @@ func (x *expression) Resolve(in *merge.Input) (out merge.Output, err error) {
 	e := exporter{left: delta.MaxValueBytes}
 	value, err := e.value(result, 0)
 	if err == nil {
-		_, err = delta.ValueOf(value)
+		value, err = asValue(value)
 	}
 	if err != nil {
 		return merge.Output{}, merge.Failf(merge.ErrorOutput, "cel: the result is no value: %v", err)

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"strings"
 	"time"
+
+	"github.com/rhizome-p2p/rhizome/delta"
 )
 
 // Limits bound what one call of a resolver may take. The zero value of each
@@ -17,9 +19,6 @@ type Limits struct {
 	// included. Zero means DefaultCallTime. More lets a module hold up a read
 	// longer.
 	CallTime time.Duration
-	// CompileTime is how long the compilation of one module may take. Zero means
-	// DefaultCompileTime.
-	CompileTime time.Duration
 	// MemoryPages is how many pages of 64 KiB the memory of a module may grow
 	// to. Zero means DefaultMemoryPages. Each call that runs holds as much. It
 	// should be the same on all nodes.
@@ -37,10 +36,6 @@ const (
 	// DefaultCallTime is a hundred times what a module needs for a property
 	// with ten survivors.
 	DefaultCallTime = 100 * time.Millisecond
-
-	// DefaultCompileTime is what eight times the machine's work for an honest module of
-	// MaxModuleBytes may take.
-	DefaultCompileTime = 10 * time.Second
 
 	// DefaultMemoryPages is 16 MiB: the largest input and output, decoded.
 	DefaultMemoryPages = 256
@@ -78,11 +73,53 @@ const (
 	maxWeighDepth = 1000
 )
 
+const (
+	// MaxModuleBytes bounds a module: what a language with a runtime of its own
+	// compiles to.
+	MaxModuleBytes = 8 << 20
+
+	// maxInstructions bounds the code of a module, the targets of its branch
+	// tables included. The interpreter keeps some 60 bytes for each, and
+	// translates so many in a second at worst. It is about 2.5 MB of code.
+	maxInstructions = 1 << 20
+
+	// maxFunctionBytes bounds one function. The translation of a function is
+	// held twice while it grows.
+	maxFunctionBytes = 128 << 10
+
+	// maxLocals bounds the locals of one function, since the interpreter lets
+	// 2,000 frames stand on each other: 64 MB of locals.
+	maxLocals = 4 << 10
+
+	// maxFunctions, maxGlobals, maxSegments, maxTables, maxTableEntries and
+	// maxElementBytes bound what every call must make anew, outside of the
+	// memory that is capped. Compilers stay far below.
+	maxFunctions    = 20_000
+	maxGlobals      = 1 << 10
+	maxSegments     = 4 << 10
+	maxTables       = 4
+	maxTableEntries = 64 << 10
+	maxElementBytes = 256 << 10
+
+	// maxTypes, maxArity and maxExports bound tables of the compilation. A block
+	// of two bytes moves as many values as its type has.
+	maxTypes   = 4 << 10
+	maxArity   = 32
+	maxExports = 1 << 10
+
+	// maxInputBytes bounds the JSON that a module is given. A quarter of its
+	// memory is the text, the rest is to work in.
+	maxInputBytes = 4 << 20
+
+	// maxOutputBytes bounds the JSON that a module returns: a value of
+	// delta.MaxValueBytes, with each byte escaped as six, and the rest.
+	maxOutputBytes = 6*delta.MaxValueBytes + 16<<10
+)
+
 // withDefaults returns l with its zeros replaced.
 func (l Limits) withDefaults() Limits {
 	l.Cost = cmp.Or(l.Cost, DefaultCost)
 	l.CallTime = cmp.Or(l.CallTime, DefaultCallTime)
-	l.CompileTime = cmp.Or(l.CompileTime, DefaultCompileTime)
 	l.MemoryPages = cmp.Or(l.MemoryPages, DefaultMemoryPages)
 	l.CachedModules = max(cmp.Or(l.CachedModules, DefaultCachedModules), 0)
 	return l
