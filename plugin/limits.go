@@ -1,0 +1,134 @@
+package plugin
+
+import (
+	"cmp"
+	"strings"
+	"time"
+
+	"github.com/rhizome-p2p/rhizome/delta"
+)
+
+// Limits bound what one call of a resolver may take. The zero value of each
+// field means its default.
+type Limits struct {
+	// Cost is how many steps a CEL expression may take; see Prices in the
+	// package documentation. Zero means DefaultCost. It must be the same on all
+	// nodes, since it decides whether a property has a value.
+	Cost uint64
+	// CallTime is how long one call of a module may take, its instantiation
+	// included. Zero means DefaultCallTime. More lets a module hold up a read
+	// longer.
+	CallTime time.Duration
+	// MemoryPages is how many pages of 64 KiB the memory of a module may grow
+	// to. Zero means DefaultMemoryPages. Each call that runs holds as much. It
+	// should be the same on all nodes.
+	MemoryPages uint32
+	// CachedModules is how many compiled modules a Runtime keeps that nobody
+	// uses. Zero means DefaultCachedModules, less than zero none.
+	CachedModules int
+}
+
+const (
+	// DefaultCost lets an expression look at each of a thousand survivors some
+	// dozens of times; the worst that it can do with that takes about a second.
+	DefaultCost = 1_000_000
+
+	// DefaultCallTime is a hundred times what a module needs for a property
+	// with ten survivors.
+	DefaultCallTime = 100 * time.Millisecond
+
+	// DefaultMemoryPages is 16 MiB: the largest input and output, decoded.
+	DefaultMemoryPages = 256
+
+	// DefaultCachedModules is more than the versions of one schema's resolvers
+	// that are read at one time.
+	DefaultCachedModules = 16
+)
+
+const (
+	// MaxExpressionBytes bounds the text of a CEL expression: pages of it, and
+	// what is parsed in milliseconds.
+	MaxExpressionBytes = 16 << 10
+
+	// maxNesting bounds how deep an expression nests. Parser, checker and
+	// evaluation recurse that deep, and the checker's time grows with its cube:
+	// at 50 the worst that was found is 0.3 s, at 80 a second.
+	maxNesting = 50
+
+	// maxNodes bounds the expression after its macros are expanded, which may
+	// copy their arguments.
+	maxNodes = 20_000
+
+	// maxWeight bounds each value that an expression makes, in bytes and
+	// elements, shared ones as often as they occur. What walks a value may meet
+	// this many before its price is charged.
+	maxWeight = 16 << 20
+
+	// maxTextBytes bounds what a resolver says about itself: an error or a reason
+	// that fits on a screen.
+	maxTextBytes = 1 << 10
+
+	// maxWeighDepth is more than an expression of maxNesting can nest values of
+	// delta.MaxDepth.
+	maxWeighDepth = 1000
+)
+
+const (
+	// MaxModuleBytes bounds a module: what a language with a runtime of its own
+	// compiles to.
+	MaxModuleBytes = 8 << 20
+
+	// maxInstructions bounds the code of a module, the targets of its branch
+	// tables included. The interpreter keeps some 60 bytes for each, and
+	// translates so many in a second at worst. It is about 2.5 MB of code.
+	maxInstructions = 1 << 20
+
+	// maxFunctionBytes bounds one function. The translation of a function is
+	// held twice while it grows.
+	maxFunctionBytes = 128 << 10
+
+	// maxLocals bounds the locals of one function, since the interpreter lets
+	// 2,000 frames stand on each other: 64 MB of locals.
+	maxLocals = 4 << 10
+
+	// maxFunctions, maxGlobals, maxSegments, maxTables, maxTableEntries and
+	// maxElementBytes bound what every call must make anew, outside of the
+	// memory that is capped. Compilers stay far below.
+	maxFunctions    = 20_000
+	maxGlobals      = 1 << 10
+	maxSegments     = 4 << 10
+	maxTables       = 4
+	maxTableEntries = 64 << 10
+	maxElementBytes = 256 << 10
+
+	// maxTypes, maxArity and maxExports bound tables of the compilation. A block
+	// of two bytes moves as many values as its type has.
+	maxTypes   = 4 << 10
+	maxArity   = 32
+	maxExports = 1 << 10
+
+	// maxInputBytes bounds the JSON that a module is given. A quarter of its
+	// memory is the text, the rest is to work in.
+	maxInputBytes = 4 << 20
+
+	// maxOutputBytes bounds the JSON that a module returns: a value of
+	// delta.MaxValueBytes, with each byte escaped as six, and the rest.
+	maxOutputBytes = 6*delta.MaxValueBytes + 16<<10
+)
+
+// withDefaults returns l with its zeros replaced.
+func (l Limits) withDefaults() Limits {
+	l.Cost = cmp.Or(l.Cost, DefaultCost)
+	l.CallTime = cmp.Or(l.CallTime, DefaultCallTime)
+	l.MemoryPages = cmp.Or(l.MemoryPages, DefaultMemoryPages)
+	l.CachedModules = max(cmp.Or(l.CachedModules, DefaultCachedModules), 0)
+	return l
+}
+
+// shorten cuts a text that is for people at the end of a character.
+func shorten(s string) string {
+	if len(s) <= maxTextBytes {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxTextBytes], "") + "…"
+}

@@ -1,0 +1,214 @@
+package plugin
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+)
+
+// The sections of a module.
+const (
+	sectionCustom = iota
+	sectionType
+	sectionImport
+	sectionFunction
+	sectionTable
+	sectionMemory
+	sectionGlobal
+	sectionExport
+	sectionStart
+	sectionElement
+	sectionCode
+	sectionData
+	sectionDataCount
+)
+
+// wasmHeader is the magic number and the version of every module.
+const wasmHeader = "\x00asm\x01\x00\x00\x00"
+
+// errTruncated reports a module that ends in the middle of something.
+var errTruncated = errors.New("truncated or malformed")
+
+// A cursor reads a module's bytes.
+type cursor struct {
+	b   []byte
+	err error
+}
+
+// u32 reads an unsigned LEB128 number.
+func (c *cursor) u32() uint32 {
+	n, size := binary.Uvarint(c.b)
+	if c.err != nil || size <= 0 || size > 5 || n > 1<<32-1 {
+		c.err = errTruncated
+		return 0
+	}
+	c.b = c.b[size:]
+	return uint32(n)
+}
+
+// signed skips a signed LEB128 number of at most so many bytes.
+func (c *cursor) signed(most int) {
+	for range most {
+		if c.byte()&0x80 == 0 {
+			return
+		}
+	}
+	c.err = errTruncated
+}
+
+func (c *cursor) byte() byte {
+	if c.err != nil || len(c.b) == 0 {
+		c.err = errTruncated
+		return 0
+	}
+	b := c.b[0]
+	c.b = c.b[1:]
+	return b
+}
+
+func (c *cursor) bytes(n uint32) []byte {
+	if c.err != nil || uint64(n) > uint64(len(c.b)) {
+		c.err = errTruncated
+		return nil
+	}
+	b := c.b[:n]
+	c.b = c.b[n:]
+	return b
+}
+
+// count reads the length of a vector.
+func (c *cursor) count(what string, most uint32) uint32 {
+	n := c.u32()
+	if c.err == nil && n > most {
+		c.err = fmt.Errorf("%d %s, at most %d are allowed", n, what, most)
+		return 0
+	}
+	return n
+}
+
+// prepare checks that a module stays within the limits that keep its compilation
+// and instantiation cheap, and returns it as it is compiled: without custom
+// sections, and with the checkpoints of wasmcode.go in its functions. Whether it is
+// valid is for the library to say.
+func prepare(module []byte, maxPages uint32) ([]byte, error) {
+	if len(module) > MaxModuleBytes {
+		return nil, fmt.Errorf("module of %d bytes, at most %d are allowed", len(module), MaxModuleBytes)
+	}
+	body, ok := bytes.CutPrefix(module, []byte(wasmHeader))
+	if !ok {
+		return nil, errors.New("not a WebAssembly module of version 1")
+	}
+	out := []byte(wasmHeader)
+	c := &cursor{b: body}
+	for len(c.b) > 0 {
+		id := c.byte()
+		section := c.bytes(c.u32())
+		if c.err != nil {
+			return nil, c.err
+		}
+		if id == sectionCustom {
+			continue
+		}
+		section, err := checkSection(id, section, maxPages)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, id)
+		out = binary.AppendUvarint(out, uint64(len(section)))
+		out = append(out, section...)
+	}
+	return out, nil
+}
+
+// checkSection returns the section as it is compiled.
+func checkSection(id byte, section []byte, maxPages uint32) ([]byte, error) {
+	c := &cursor{b: section}
+	switch id {
+	case sectionType:
+		checkTypes(c)
+	case sectionImport:
+		checkImports(c)
+	case sectionFunction:
+		c.count("functions", maxFunctions)
+	case sectionTable:
+		checkTables(c)
+	case sectionMemory:
+		checkMemory(c, maxPages)
+	case sectionGlobal:
+		c.count("globals", maxGlobals)
+	case sectionExport:
+		c.count("exports", maxExports)
+	case sectionElement:
+		c.count("element segments", maxSegments)
+		if len(section) > maxElementBytes {
+			c.err = fmt.Errorf("%d bytes of element segments, at most %d are allowed", len(section), maxElementBytes)
+		}
+	case sectionCode:
+		return rewriteCode(section)
+	case sectionData:
+		c.count("data segments", maxSegments)
+	case sectionStart, sectionDataCount:
+	default:
+		return nil, fmt.Errorf("section %d is not known", id)
+	}
+	return section, c.err
+}
+
+// checkTypes bounds what one block or call moves on the stack, however few bytes
+// it takes to write it.
+func checkTypes(c *cursor) {
+	for range c.count("types", maxTypes) {
+		if c.byte() != 0x60 && c.err == nil {
+			c.err = errors.New("a type is not that of a function")
+		}
+		c.bytes(c.count("parameters of a function", maxArity))
+		c.bytes(c.count("results of a function", maxArity))
+		if c.err != nil {
+			return
+		}
+	}
+}
+
+func checkImports(c *cursor) {
+	if n := c.u32(); n == 0 {
+		return
+	}
+	from := c.bytes(c.u32())
+	name := c.bytes(c.u32())
+	if c.err == nil {
+		c.err = fmt.Errorf("it imports %.80q from %.80q: a resolver has no host to import from", name, from)
+	}
+}
+
+// checkTables asks that tables have a maximum. A table may grow at run time and
+// is no part of the memory that is capped.
+func checkTables(c *cursor) {
+	for range c.count("tables", maxTables) {
+		c.byte()
+		bounded := c.byte() == 1
+		least := c.u32()
+		most := least
+		if bounded {
+			most = c.u32()
+		}
+		if c.err == nil && (!bounded || least > maxTableEntries || most > maxTableEntries) {
+			c.err = fmt.Errorf("a table must have a maximum of at most %d entries", maxTableEntries)
+		}
+	}
+}
+
+func checkMemory(c *cursor, maxPages uint32) {
+	if n := c.u32(); n != 1 && c.err == nil {
+		c.err = fmt.Errorf("%d memories, one is needed", n)
+	}
+	flags := c.byte()
+	least := c.u32()
+	switch {
+	case c.err != nil:
+	case flags > 1:
+		c.err = errors.New("a shared or 64-bit memory")
+	case least > maxPages:
+		c.err = fmt.Errorf("a memory of at least %d pages, at most %d are allowed", least, maxPages)
+	}
+}
