@@ -157,7 +157,7 @@ type repairing struct {
 // open opens a node on the repo, which stays locked whatever becomes of it.
 func (p *repairing) open(o Options) (*Node, error) {
 	o.Dir, o.Logger = p.opts.Dir, p.opts.Logger
-	n := &Node{opts: o, log: o.Logger, closed: make(chan struct{}), repo: p.repo}
+	n := &Node{opts: o, log: o.Logger, closed: make(chan struct{}), repo: p.repo, plugins: newPlugins()}
 	return n, n.start(nil)
 }
 

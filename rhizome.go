@@ -190,7 +190,7 @@ func Open(ctx context.Context, opts Options) (*Node, error) {
 	if err := opts.validate(); err != nil {
 		return nil, err
 	}
-	n := &Node{opts: opts, log: opts.Logger, closed: make(chan struct{})}
+	n := &Node{opts: opts, log: opts.Logger, closed: make(chan struct{}), plugins: newPlugins()}
 	if n.log == nil {
 		n.log = slog.New(slog.DiscardHandler)
 	}

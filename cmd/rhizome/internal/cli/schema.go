@@ -218,10 +218,14 @@ func (a *app) schemaGenCmd() *cobra.Command {
 				return nil
 			}),
 		gen("jsonschema [FILE...]", "Print JSON Schemas of what entities read as",
-			"One JSON Schema 2020-12 a line, for each schema.", "rhizome schema gen jsonschema",
+			"A JSON Schema 2020-12 for each schema, one behind the other; with -o json and jsonl, one\na line.", "rhizome schema gen jsonschema",
 			func(all []*schema.Compiled) error {
 				for _, c := range all {
-					a.out.printf("%s\n", bytes.TrimSpace(schema.GenJSONSchema(c)))
+					text := bytes.TrimSpace(schema.GenJSONSchema(c))
+					if a.out.json() {
+						text = []byte(valueText(text, false))
+					}
+					a.out.printf("%s\n", text)
 				}
 				return nil
 			}))
