@@ -1,42 +1,326 @@
 package node
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/rhizome-p2p/rhizome/catalog"
 	"github.com/rhizome-p2p/rhizome/delta"
+	"github.com/rhizome-p2p/rhizome/merge"
 )
 
-func (b *bench) view(name, doc string) {
+// system writes what the space says of itself.
+func (b *bench) system(entity string, p delta.Path, doc string) {
 	b.t.Helper()
 	x, err := delta.ParseJSON([]byte(doc))
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	b.must(Op{Kind: OpPut, Entity: catalog.ViewPrefix + name, Value: x, Whole: true})
+	b.must(Op{Kind: OpPut, Entity: entity, Path: p, Value: x, Whole: true})
 }
 
-func (b *bench) show(name string) (ids []string) {
+// show returns a view as text, by entity.
+func (b *bench) show(name, at string) map[string]string {
 	b.t.Helper()
-	items, _, err := b.ShowView(b.t.Context(), name, "", 0, "")
+	out := make(map[string]string)
+	after := ""
+	for {
+		items, more, err := b.ShowView(b.t.Context(), name, after, 7, at)
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		for i := range items {
+			after = items[i].Entity
+			out[after] = itemText(&items[i])
+		}
+		if !more {
+			return out
+		}
+	}
+}
+
+func itemText(i *ViewItem) string {
+	s := string(i.Value)
+	for _, e := range i.Errors {
+		s += " " + e.Error()
+	}
+	return s
+}
+
+// scratch works out what a view shows from the state alone.
+func (b *bench) scratch(name string) map[string]string {
+	b.t.Helper()
+	items, _, err := b.scanView(b.t.Context(), b.Catalog().View(name), &b.rows, "", 1<<30)
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	for _, i := range items {
-		ids = append(ids, i.Entity)
+	out := make(map[string]string)
+	for i := range items {
+		out[items[i].Entity] = itemText(&items[i])
 	}
-	return ids
+	return out
 }
 
-func TestViewStale(t *testing.T) {
+func same(got, want map[string]string) error {
+	if maps.Equal(got, want) {
+		return nil
+	}
+	var lines []string
+	for _, k := range slices.Sorted(maps.Keys(want)) {
+		if got[k] != want[k] {
+			lines = append(lines, fmt.Sprintf("%s is %s, want %s", k, got[k], want[k]))
+		}
+	}
+	for _, k := range slices.Sorted(maps.Keys(got)) {
+		if _, ok := want[k]; !ok {
+			lines = append(lines, fmt.Sprintf("%s is %s, want nothing", k, got[k]))
+		}
+	}
+	return errors.New(strings.Join(lines, "\n"))
+}
+
+const hostSchema = `{"name": "host", "version": %d, "entities": ["host/*"], "properties": [
+	{"id": "load", "path": "/load", "type": {"type": "integer"}, "default": 0},
+	{"id": "tags", "path": "/tags", "type": {"type": "string"}, "verb": "bag"},
+	{"id": "boots", "path": "/boots", "verb": "counter"},
+	{"id": "site", "path": "/site", "ref": {"to": ["site/*"], "dangling": "%s"}},
+	{"id": "double", "path": "/double", "computed": true, "resolver": "%s", "depends": ["load"]}
+]}`
+
+// views under test: one of each thing that a view can ask for.
+var testViews = map[string]string{
+	"all":     `{"entities": ["**"]}`,
+	"hosts":   `{"entities": ["host/*", "host/1*"], "project": ["/load", "/site"], "expand": 1}`,
+	"busy":    `{"entities": ["host/*"], "where": {"/load": {"ge": 5}, "/tags": {"has": "x"}}}`,
+	"deep":    `{"entities": ["*/*"], "expand": 3}`,
+	"ann":     `{"entities": ["host/*"], "creators": ["ann"], "resolvers": {"/load": "first-write-wins", "tags": {"use": "concat", "separator": "+"}}}`,
+	"unload":  `{"entities": ["host/*"], "where": {"/load": {"exists": false}}}`,
+	"present": `{"entities": ["host/*"], "since": "2020-01-01T00:00:00Z", "until": "2100-01-01T00:00:00Z", "where": {"/load": {"in": [1, 2, 3.0]}}}`,
+}
+
+// double is a resolver of the program.
+func double(in *merge.Input) (merge.Output, error) {
+	n, ok := in.Deps["load"].(int64)
+	if !ok || n == 7 {
+		return merge.Output{}, merge.Failf(merge.ErrorFailed, "load is %v", in.Deps["load"])
+	}
+	return merge.Output{Value: 2 * n}, nil
+}
+
+func triple(in *merge.Input) (merge.Output, error) {
+	out, err := double(in)
+	if n, ok := out.Value.(int64); ok {
+		out.Value = n / 2 * 3
+	}
+	return out, err
+}
+
+// viewBench is a node with a schema, views and resolvers of its own.
+func viewBench(t *testing.T, viewBytes uint64) *bench {
+	t.Helper()
+	b := &bench{t: t}
+	cfg := configOver(newBench(t).db, "v")
+	cfg.Resolvers = map[string]merge.Resolver{"double": merge.ResolverFunc(double), "triple": merge.ResolverFunc(triple)}
+	cfg.ViewBytes = viewBytes
+	n, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { n.Close() })
+	b.Node = n
+	b.system("$schema/host", "/1", fmt.Sprintf(hostSchema, 1, "keep", "go:double"))
+	for _, name := range slices.Sorted(maps.Keys(testViews)) {
+		b.system(catalog.ViewPrefix+name, "", testViews[name])
+	}
+	return b
+}
+
+// scribble writes something at random that the schema may refuse.
+func (b *bench) scribble(r *rand.Rand) {
+	entity := func() string {
+		return []string{"host/1", "host/2", "host/12", "site/a", "site/b", "disk/1", "x"}[r.IntN(7)]
+	}
+	ref := map[string]any{"$ref": entity()}
+	at := entity()
+	ops := []Op{
+		{Kind: OpPut, Entity: at, Path: "/load", Value: int64(r.IntN(9))},
+		{Kind: OpPut, Entity: at, Path: "/site", Value: ref},
+		{Kind: OpAdd, Entity: at, Path: "/tags", Value: []any{"x", "y"}[r.IntN(2)]},
+		{Kind: OpRemove, Entity: at, Path: "/tags", Value: "x"},
+		{Kind: OpInc, Entity: at, Path: "/boots", N: 1},
+		{Kind: OpPut, Entity: at, Path: "/note/deep", Value: ref},
+		{Kind: OpRm, Entity: at},
+		{Kind: OpRm, Entity: at, Path: "/load"},
+	}
+	op := ops[r.IntN(len(ops))]
+	_, err := b.Commit(b.t.Context(), []string{"", "ann", "bob"}[r.IntN(3)], []Op{op})
+	if err != nil && !errors.Is(err, ErrInvalid) {
+		b.t.Fatal(err)
+	}
+}
+
+// What a view keeps is what it would be worked out to be from scratch, after
+// whatever was written, and while schemas and views change; and so is what those
+// who watch it were told.
+func TestViewsAreAsFromScratch(t *testing.T) {
+	for _, viewBytes := range []uint64{0, 300} { // 300: too small to keep them
+		t.Run(fmt.Sprint(viewBytes), func(t *testing.T) {
+			b := viewBench(t, viewBytes)
+			r := rand.New(rand.NewPCG(1, viewBytes))
+			watched := make(map[string]*watched)
+			for name := range testViews {
+				watched[name] = watch(t, b, name)
+			}
+			for i := range 600 {
+				b.scribble(r)
+				switch i {
+				case 150:
+					b.system("$schema/host", "/2", fmt.Sprintf(hostSchema, 2, "omit", "go:triple"))
+				case 300:
+					b.system("$schema/host", "/3", fmt.Sprintf(hostSchema, 3, "error", "go:none"))
+				case 450:
+					b.system("$view/busy", "", `{"entities": ["host/*"], "where": {"/load": {"lt": 5}}}`)
+				}
+				if i%10 > 0 && i < 590 {
+					continue
+				}
+				for name := range testViews {
+					if err := same(b.show(name, ""), b.scratch(name)); err != nil {
+						t.Fatalf("after %d writes, view %s: %v", i, name, err)
+					}
+				}
+			}
+			for name, w := range watched {
+				w.until(t, b.scratch(name))
+			}
+		})
+	}
+}
+
+// watched is what somebody was told of a view.
+type watched struct {
+	told chan map[string]string // the newest, whenever it changes
+}
+
+func watch(t *testing.T, b *bench, name string) *watched {
+	w := &watched{told: make(chan map[string]string, 1)}
+	ctx, cancel := context.WithCancel(t.Context())
+	ready, ended := make(chan struct{}), make(chan struct{})
+	t.Cleanup(func() { cancel(); <-ended })
+	go func() {
+		defer close(ended)
+		seen := make(map[string]string)
+		for item, err := range b.WatchView(ctx, name) {
+			switch {
+			case err != nil:
+				t.Error(err)
+			case item.Ready:
+				close(ready)
+			case item.Gone:
+				delete(seen, item.Entity)
+			default:
+				seen[item.Entity] = itemText(&item)
+			}
+			select {
+			case <-w.told:
+			default:
+			}
+			w.told <- maps.Clone(seen)
+		}
+	}()
+	<-ready
+	return w
+}
+
+// until waits for what was told to be what is wanted.
+func (w *watched) until(t *testing.T, want map[string]string) {
+	t.Helper()
+	for {
+		select {
+		case got := <-w.told:
+			if maps.Equal(got, want) {
+				return
+			}
+		case <-t.Context().Done():
+			t.Fatal("never told")
+		}
+	}
+}
+
+// A view as of a cut is what it was then, by the rules of now.
+func TestViewOfThePast(t *testing.T) {
+	b := viewBench(t, 0)
+	r := rand.New(rand.NewPCG(2, 2))
+	for range 100 {
+		b.scribble(r)
+	}
+	then, at := b.scratch("deep"), b.Cursor()
+	for range 100 {
+		b.scribble(r)
+	}
+	if err := same(b.show("deep", at), then); err != nil {
+		t.Error(err)
+	}
+	if _, _, err := b.ShowView(t.Context(), "deep", "", 0, "nonsense"); !errors.Is(err, ErrInvalid) {
+		t.Errorf("a cut that is none: %v", err)
+	}
+}
+
+// Who watches a view that is removed is told, and one that is not there cannot be
+// asked for.
+func TestViewRemoved(t *testing.T) {
+	b := viewBench(t, 0)
+	ended := make(chan error, 1)
+	ready := make(chan struct{})
+	go func() {
+		var last error
+		for item, err := range b.WatchView(t.Context(), "all") {
+			if last = err; item.Ready {
+				close(ready)
+			}
+		}
+		ended <- last
+	}()
+	<-ready
+	b.must(Op{Kind: OpRm, Entity: "$view/all"})
+	if err := <-ended; !errors.Is(err, ErrNotFound) {
+		t.Errorf("the watch ended with %v", err)
+	}
+	if _, _, err := b.ShowView(t.Context(), "all", "", 0, ""); !errors.Is(err, ErrNotFound) {
+		t.Errorf("showing it: %v", err)
+	}
+	for _, err := range b.WatchView(t.Context(), "all") {
+		if !errors.Is(err, ErrNotFound) {
+			t.Errorf("watching it: %v", err)
+		}
+	}
+	b.query(func() {
+		if b.replica.state.touched != nil {
+			t.Error("steps still tell what they touch")
+		}
+	})
+}
+
+// Of many views the one that was asked for least recently is let go.
+func TestViewsKept(t *testing.T) {
 	b := newBench(t)
-	b.must(Op{Kind: OpPut, Entity: "host/1", Value: map[string]any{"os": "linux", "n": int64(8)}})
-	b.must(Op{Kind: OpPut, Entity: "host/3", Value: map[string]any{"os": "linux", "n": int64(2)}})
-	b.view("v", `{"entities": ["host/*"], "where": {"/os": "linux", "/n": {"ge": 8}}, "expand": 1}`)
-	b.show("v")
-	b.show("v")
-	b.must(Op{Kind: OpPut, Entity: "host/3", Path: "/n", Value: int64(16)})
-	if got := b.show("v"); len(got) != 2 {
-		t.Fatal(got)
+	b.must(Op{Kind: OpPut, Entity: "host/1", Value: int64(1)})
+	for i := range maxKeptViews + 3 {
+		name := fmt.Sprintf("v%03d", i)
+		b.system(catalog.ViewPrefix+name, "", `{"entities": ["host/*"]}`)
+		for range keepAfter {
+			b.show(name, "")
+		}
+	}
+	b.views.mu.Lock()
+	defer b.views.mu.Unlock()
+	if len(b.views.kept) != maxKeptViews || b.views.kept["v000"] != nil || b.views.kept["v005"] == nil {
+		t.Errorf("%d views are kept", len(b.views.kept))
 	}
 }
