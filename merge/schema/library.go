@@ -172,12 +172,20 @@ func faultText(k jsonschema.ErrorKind) string {
 		return fmt.Sprintf("%s is not below %s", rat(k.Got), rat(k.Want))
 	case *kind.MultipleOf:
 		return fmt.Sprintf("%s is no multiple of %s", rat(k.Got), rat(k.Want))
+	case *kind.Format:
+		return "is no " + k.Want
 	case *kind.AnyOf:
 		return "is none of what anyOf allows"
 	case *kind.OneOf:
 		return "is not exactly one of what oneOf allows"
+	case *kind.Not:
+		return "is what not forbids"
+	case *kind.Contains, *kind.MinContains:
+		return "has too few of the items that it must contain"
+	case *kind.MaxContains:
+		return "has too many of the items that it may contain"
 	}
-	return "breaks " + strings.Join(k.KeywordPath(), "/")
+	return "breaks the type, at " + strings.Join(k.KeywordPath(), "/")
 }
 
 func describeKind(name string) string {
