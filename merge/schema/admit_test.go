@@ -362,7 +362,7 @@ func (b *broken) Rows(prefix []byte, f func(key []byte, row []merge.Survivor) er
 func TestAdmitErrors(t *testing.T) {
 	c := compileOf(t, shopText)
 	for op, reads := range map[string]int{
-		`put /price 5`: 1, `put /box/w 5`: 3, `inc /stock 5`: 2, `rm /name`: 4, `leaf . {"price":5}`: 7,
+		`put /price 5`: 1, `put /box/w 5`: 3, `inc /stock 5`: 2, `rm /name`: 5, `leaf . {"price":5}`: 7,
 	} {
 		w := newWriter(t)
 		w.begin(false)
