@@ -161,8 +161,10 @@ func TestValidate(t *testing.T) {
 	}{
 		{shop, `{"price":5,"name":null,"tags":["a"],"vote":"yes","stock":3,"notes":{"x":{"text":"y"}},"total":1,"buyer":{"$ref":"person/a"}}`, ""},
 		{shop, `{"price":"5","name":"x"}`, "/price: is a string, must be number"},
-		{shop, `{"price":-5,"tags":["a",5],"colour":1,"cost":2,"box":{"width":1}}`,
-			"/box/width: was renamed; write to /box/w\n/colour: is no property of schema shop@2, which takes no others\n/cost: was renamed; write to /price\n/price: -5 is below 0\n/tags/1: is an integer, must be string\n/name: is required"},
+		{
+			shop, `{"price":-5,"tags":["a",5],"colour":1,"cost":2,"box":{"width":1}}`,
+			"/box/width: was renamed; write to /box/w\n/colour: is no property of schema shop@2, which takes no others\n/cost: was renamed; write to /price\n/price: -5 is below 0\n/tags/1: is an integer, must be string\n/name: is required",
+		},
 		{shop, `{"price":5,"name":"x","tags":"a"}`, "/tags: is a string, must be an array of the members"},
 		{shop, `{"price":5,"name":"x","stock":11}`, "/stock: 11 is above 10"},
 		{shop, `[]`, "document: is an array, but properties of schema shop@2 are below: it must be an object\n/price: is required\n/name: is required"},

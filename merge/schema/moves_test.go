@@ -84,8 +84,12 @@ func TestMoves(t *testing.T) {
 		{"rename all of a document", []string{`{"rename":{"from":"/a/b","to":"/c"}}`}, "/a", `{"b":5}`, `/c=5`},
 		{"rename inside, deeper", []string{`{"rename":{"from":"/a/b/c","to":"/a/d/e"}}`}, "", `{"a":{"b":{"c":5}},"x":{}}`, `={"a":{"d":{"e":5}},"x":{}}`},
 		{"rename where a value is in the way", []string{`{"rename":{"from":"/a/b","to":"/a/d/e"}}`}, "/a", `{"b":5,"d":1}`, `/a/d/e=5 /a={"d":1}`},
-		{"rename with a star inside a document", []string{renameNotes}, "", `{"notes":{"x":{"text":"a"},"y":{"date":1,"text":"b"}}}`,
-			`={"notes":{"y":{"date":1}},"remarks":{"x":{"body":"a"},"y":{"body":"b"}}}`},
+		{
+			"rename with a star inside a document",
+			[]string{renameNotes},
+			"", `{"notes":{"x":{"text":"a"},"y":{"date":1,"text":"b"}}}`,
+			`={"notes":{"y":{"date":1}},"remarks":{"x":{"body":"a"},"y":{"body":"b"}}}`,
+		},
 		{"a document without it", []string{renameCost}, "", `{"size":1}`, `={"size":1}`},
 		{"a reference is no document", []string{`{"rename":{"from":"/a/*","to":"/b/*"}}`}, "/a", `{"$ref":"x"}`, `/a={"$ref":"x"}`},
 		{"a scalar above", []string{`{"rename":{"from":"/a/b","to":"/c"}}`}, "/a", `5`, `/a=5`},
@@ -126,13 +130,40 @@ func TestMoves(t *testing.T) {
 // TestConvert: a value becomes another type only where it says the same there.
 func TestConvert(t *testing.T) {
 	for _, c := range []struct{ value, to, want string }{
-		{`null`, "string", `null`}, {`"a"`, "string", `"a"`}, {`5`, "string", `"5"`}, {`5.0`, "string", `"5"`}, {`0.25`, "string", `"0.25"`},
-		{`true`, "string", `"true"`}, {`{"$ref":"a"}`, "string", ``}, {`[]`, "string", ``},
-		{`5`, "integer", `5`}, {`5.0`, "integer", `5`}, {`5.5`, "integer", ``}, {`1e19`, "integer", ``}, {`"5"`, "integer", `5`},
-		{`"5.0"`, "integer", `5`}, {`"x"`, "integer", ``}, {`"true"`, "integer", ``}, {`true`, "integer", `1`}, {`false`, "integer", `0`}, {`[]`, "integer", ``},
-		{`5`, "number", `5`}, {`5.5`, "number", `5.5`}, {`"1e3"`, "number", `1000.0`}, {`"9007199254740993"`, "number", `9007199254740993`}, {`{}`, "number", ``},
-		{`true`, "boolean", `true`}, {`"false"`, "boolean", `false`}, {`1`, "boolean", `true`}, {`0.0`, "boolean", `false`}, {`2`, "boolean", ``}, {`[]`, "boolean", ``},
-		{`[1]`, "array", `[1]`}, {`1`, "array", `[1]`}, {`{"a":1}`, "array", `[{"a":1}]`}, {`1`, "date", ``},
+		{`null`, "string", `null`},
+		{`"a"`, "string", `"a"`},
+		{`5`, "string", `"5"`},
+		{`5.0`, "string", `"5"`},
+		{`0.25`, "string", `"0.25"`},
+		{`true`, "string", `"true"`},
+		{`{"$ref":"a"}`, "string", ``},
+		{`[]`, "string", ``},
+		{`5`, "integer", `5`},
+		{`5.0`, "integer", `5`},
+		{`5.5`, "integer", ``},
+		{`1e19`, "integer", ``},
+		{`"5"`, "integer", `5`},
+		{`"5.0"`, "integer", `5`},
+		{`"x"`, "integer", ``},
+		{`"true"`, "integer", ``},
+		{`true`, "integer", `1`},
+		{`false`, "integer", `0`},
+		{`[]`, "integer", ``},
+		{`5`, "number", `5`},
+		{`5.5`, "number", `5.5`},
+		{`"1e3"`, "number", `1000.0`},
+		{`"9007199254740993"`, "number", `9007199254740993`},
+		{`{}`, "number", ``},
+		{`true`, "boolean", `true`},
+		{`"false"`, "boolean", `false`},
+		{`1`, "boolean", `true`},
+		{`0.0`, "boolean", `false`},
+		{`2`, "boolean", ``},
+		{`[]`, "boolean", ``},
+		{`[1]`, "array", `[1]`},
+		{`1`, "array", `[1]`},
+		{`{"a":1}`, "array", `[{"a":1}]`},
+		{`1`, "date", ``},
 	} {
 		got, ok := convert(mustJSON(t, c.value), c.to)
 		text := ""
@@ -209,7 +240,7 @@ func TestMovesAgree(t *testing.T) {
 			}
 		}
 		// The same survivor inside an object at the root.
-		var doc any = value
+		doc := value
 		names := p.Segments()
 		for _, name := range slices.Backward(names) {
 			doc = map[string]any{name: doc}

@@ -144,6 +144,9 @@ func TestMistakes(t *testing.T) {
 		{"other dialect", schemaOf(`{"id":"a","path":"/a","type":{"$schema":"http://json-schema.org/draft-07/schema"}}`), "/properties/0/type/$schema", "2020-12"},
 		{"reference to nothing", schemaOf(`{"id":"a","path":"/a","type":{"$ref":"#/$defs/x"}}`), "/properties/0/type", "not found"},
 		{"bad expression", schemaOf(`{"id":"a","path":"/a","type":{"pattern":"("}}`), "/properties/0/type/pattern", "is no regex"},
+		{"long expression", schemaOf(`{"id":"a","path":"/a","type":{"pattern":"(ab?){999}"}}`), "/properties/0/type/pattern", "at most 2000 are allowed"},
+		{"long expression of names", schemaOf(`{"id":"a","path":"/a","type":{"patternProperties":{"(ab?){999}":true}}}`), "/properties/0/type/patternProperties", "at most 2000 are allowed"},
+		{"many schemas", schemaOf(`{"id":"a","path":"/a","type":{"const":[1],"anyOf":[` + strings.Repeat("true,", MaxTypeSchemas) + `true]}}`), "/properties/0/type", "is made of 4098 schemas"},
 		{"type within itself", schemaOf(`{"id":"a","path":"/a","type":{"allOf":[{"$ref":"#"}]}}`), "/properties/0/type", "refers to itself"},
 		{"endless work", schemaOf(`{"id":"a","path":"/a","type":{"anyOf":[{"items":{"$ref":"#"}},{"items":{"$ref":"#"}}]}}`), "/properties/0/type", "more than 100000"},
 
@@ -168,8 +171,10 @@ func TestMistakes(t *testing.T) {
 		{"star with a default", schemaOf(`{"id":"a","path":"/a/*","default":1}`), "/properties/0/default", `"a"`},
 		{"star computed", schemaOf(`{"id":"a","path":"/a/*","computed":true,"resolver":"r"}`), "/properties/0/computed", `"a"`},
 		{"bad dependency", schemaOf(`{"id":"a","path":"/a","resolver":"r","depends":[1]}`), "/properties/0/depends/0", "must be an object"},
-		{"cycle", schemaOf(`{"id":"b","path":"/b","resolver":"r","depends":["c"]},{"id":"c","path":"/c","resolver":"r","depends":["a"]},{"id":"a","path":"/a","resolver":"r","depends":["b"]}`),
-			"/properties/2/depends", "a -> b -> c -> a"},
+		{
+			"cycle", schemaOf(`{"id":"b","path":"/b","resolver":"r","depends":["c"]},{"id":"c","path":"/c","resolver":"r","depends":["a"]},{"id":"a","path":"/a","resolver":"r","depends":["b"]}`),
+			"/properties/2/depends", "a -> b -> c -> a",
+		},
 		{"cycle of one", schemaOf(`{"id":"a","path":"/a","resolver":"r","depends":["a"]}`), "/properties/0/depends", "a -> a"},
 
 		{"default of another type", schemaOf(`{"id":"a","path":"/a","type":{"type":"integer"},"default":"x"}`), "/properties/0/default", `default of property "a"`},

@@ -130,13 +130,22 @@ func TestTypes(t *testing.T) {
 		{`{"contains":true,"minContains":2}`, []any{nil}, "has too few"},
 		{`{"contains":true,"maxContains":1}`, []any{nil, nil}, "has too many"},
 		{`{"prefixItems":[{"type":"string"}],"items":false}`, []any{"a", "b"}, "/1: nothing is allowed here"},
-		{`{"$defs":{"n":{"type":"object","properties":{"n":{"$ref":"#/$defs/n"}},"additionalProperties":false}},"$ref":"#/$defs/n"}`,
-			map[string]any{"n": map[string]any{"n": map[string]any{"x": nil}}}, "/n/n: has members"},
-		{`{"allOf":[{"properties":{"a":{"type":"string"},"b":{"type":"string"},"c":{"type":"string"}}}]}`,
-			map[string]any{"a": nil, "b": nil, "c": nil}, "/a: is null"},
+		{
+			`{"$defs":{"n":{"type":"object","properties":{"n":{"$ref":"#/$defs/n"}},"additionalProperties":false}},"$ref":"#/$defs/n"}`,
+			map[string]any{"n": map[string]any{"n": map[string]any{"x": nil}}},
+			"/n/n: has members",
+		},
+		{
+			`{"allOf":[{"properties":{"a":{"type":"string"},"b":{"type":"string"},"c":{"type":"string"}}}]}`,
+			map[string]any{"a": nil, "b": nil, "c": nil},
+			"/a: is null",
+		},
 		{`{"allOf":[{"items":{"required":["$bytes"]}}]}`, []any{[]byte{1}, map[string]any{"x": []byte{1}}}, "/1: lacks"},
-		{`{"$dynamicAnchor":"n","properties":{"n":{"$dynamicRef":"#n"}},"patternProperties":{"^x":{"type":"string"}},"unevaluatedProperties":false}`,
-			map[string]any{"n": map[string]any{"y": nil}}, "/n"},
+		{
+			`{"$dynamicAnchor":"n","properties":{"n":{"$dynamicRef":"#n"}},"patternProperties":{"^x":{"type":"string"}},"unevaluatedProperties":false}`,
+			map[string]any{"n": map[string]any{"y": nil}},
+			"/n",
+		},
 		{`{"dependentSchemas":{"a":{"required":["b"]}},"additionalProperties":{"type":"integer"}}`, map[string]any{"a": int64(1)}, `lacks the member "b"`},
 	} {
 		f := mustType(t, c.typ).check(c.value)
