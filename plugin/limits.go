@@ -107,6 +107,11 @@ const (
 	maxArity   = 32
 	maxExports = 1 << 10
 
+	// keptBytes is how much memory is kept between calls for each that may run
+	// at a time: what the common compilers let a module begin with, 17 pages,
+	// and some.
+	keptBytes = 2 << 20
+
 	// maxInputBytes bounds the JSON that a module is given. A quarter of its
 	// memory is the text, the rest is to work in.
 	maxInputBytes = 4 << 20

@@ -13,6 +13,7 @@ import (
 	"github.com/rhizome-p2p/rhizome/merge"
 )
 
+// pageBytes is the unit in which the memory of a module grows.
 const pageBytes = 64 << 10
 
 // A Module is a resolver that a WebAssembly module computes.
@@ -44,20 +45,22 @@ func (m *Module) Resolve(in *merge.Input) (out merge.Output, err error) {
 	if err != nil {
 		return merge.Output{}, err
 	}
-	m.owner.running <- struct{}{}
-	defer func() { <-m.owner.running }()
-	result, err := m.call(text)
+	memory := <-m.owner.places
+	defer func() {
+		memory.reset()
+		m.owner.places <- memory
+	}()
+	result, err := m.call(text, memory)
 	if err != nil {
 		return merge.Output{}, err
 	}
 	return parseOutput(result)
 }
 
-// call hands the module a text and returns what it answers.
-func (m *Module) call(text []byte) ([]byte, error) {
+// call hands the module a text and returns what it answers, a part of the memory.
+func (m *Module) call(text []byte, memory *boundedMemory) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), m.owner.limits.CallTime)
 	defer cancel()
-	memory := &boundedMemory{most: uint64(m.owner.limits.MemoryPages) * pageBytes}
 	instance, err := m.code.runtime.InstantiateModule(
 		experimental.WithMemoryAllocator(ctx, memory), m.code.compiled, wazero.NewModuleConfig().WithName("").WithStartFunctions())
 	if err != nil {
@@ -114,8 +117,8 @@ func (m *Module) explain(ctx context.Context, err error, memory *boundedMemory) 
 	return merge.Failf(merge.ErrorFailed, "wasm: %s", shorten(text))
 }
 
-// A boundedMemory is the memory of one instance. It remembers whether the module
-// wanted more than it may have.
+// A boundedMemory is the memory of one instance at a time. It remembers whether
+// the module wanted more than it may have.
 type boundedMemory struct {
 	most    uint64
 	bytes   []byte
@@ -126,20 +129,34 @@ type boundedMemory struct {
 func (b *boundedMemory) Allocate(_, _ uint64) experimental.LinearMemory { return b }
 
 // Reallocate grows the memory, at least to the double, so that a module that
-// grows page by page does not copy it each time.
+// grows page by page does not copy it each time. What is new is zero.
 func (b *boundedMemory) Reallocate(size uint64) []byte {
 	if size > b.most {
 		b.refused = true
 		return nil
 	}
 	if size > uint64(cap(b.bytes)) {
-		grown := make([]byte, size, min(max(size, 2*uint64(cap(b.bytes))), b.most))
+		grown := make([]byte, len(b.bytes), min(max(size, 2*uint64(cap(b.bytes))), b.most))
 		copy(grown, b.bytes)
 		b.bytes = grown
 	}
+	old := len(b.bytes)
 	b.bytes = b.bytes[:size]
+	if uint64(old) < size {
+		clear(b.bytes[old:])
+	}
 	return b.bytes
 }
 
 // Free does nothing: the result is read after it.
 func (b *boundedMemory) Free() {}
+
+// reset makes the memory ready for the next instance. Most modules need little,
+// and clearing that is faster than asking for it anew; much is given back.
+func (b *boundedMemory) reset() {
+	b.refused = false
+	b.bytes = b.bytes[:0]
+	if cap(b.bytes) > keptBytes {
+		b.bytes = nil
+	}
+}

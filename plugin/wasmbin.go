@@ -36,11 +36,18 @@ type cursor struct {
 	err error
 }
 
+// fail keeps the first error.
+func (c *cursor) fail(err error) {
+	if c.err == nil {
+		c.err = err
+	}
+}
+
 // u32 reads an unsigned LEB128 number.
 func (c *cursor) u32() uint32 {
 	n, size := binary.Uvarint(c.b)
 	if c.err != nil || size <= 0 || size > 5 || n > 1<<32-1 {
-		c.err = errTruncated
+		c.fail(errTruncated)
 		return 0
 	}
 	c.b = c.b[size:]
@@ -54,12 +61,12 @@ func (c *cursor) signed(most int) {
 			return
 		}
 	}
-	c.err = errTruncated
+	c.fail(errTruncated)
 }
 
 func (c *cursor) byte() byte {
 	if c.err != nil || len(c.b) == 0 {
-		c.err = errTruncated
+		c.fail(errTruncated)
 		return 0
 	}
 	b := c.b[0]
@@ -69,7 +76,7 @@ func (c *cursor) byte() byte {
 
 func (c *cursor) bytes(n uint32) []byte {
 	if c.err != nil || uint64(n) > uint64(len(c.b)) {
-		c.err = errTruncated
+		c.fail(errTruncated)
 		return nil
 	}
 	b := c.b[:n]
@@ -80,8 +87,8 @@ func (c *cursor) bytes(n uint32) []byte {
 // count reads the length of a vector.
 func (c *cursor) count(what string, most uint32) uint32 {
 	n := c.u32()
-	if c.err == nil && n > most {
-		c.err = fmt.Errorf("%d %s, at most %d are allowed", n, what, most)
+	if n > most {
+		c.fail(fmt.Errorf("%d %s, at most %d are allowed", n, what, most))
 		return 0
 	}
 	return n
@@ -142,7 +149,7 @@ func checkSection(id byte, section []byte, maxPages uint32) ([]byte, error) {
 	case sectionElement:
 		c.count("element segments", maxSegments)
 		if len(section) > maxElementBytes {
-			c.err = fmt.Errorf("%d bytes of element segments, at most %d are allowed", len(section), maxElementBytes)
+			c.fail(fmt.Errorf("%d bytes of element segments, at most %d are allowed", len(section), maxElementBytes))
 		}
 	case sectionCode:
 		return rewriteCode(section)
@@ -159,8 +166,8 @@ func checkSection(id byte, section []byte, maxPages uint32) ([]byte, error) {
 // it takes to write it.
 func checkTypes(c *cursor) {
 	for range c.count("types", maxTypes) {
-		if c.byte() != 0x60 && c.err == nil {
-			c.err = errors.New("a type is not that of a function")
+		if c.byte() != 0x60 {
+			c.fail(errors.New("a type is not that of a function"))
 		}
 		c.bytes(c.count("parameters of a function", maxArity))
 		c.bytes(c.count("results of a function", maxArity))
@@ -176,9 +183,7 @@ func checkImports(c *cursor) {
 	}
 	from := c.bytes(c.u32())
 	name := c.bytes(c.u32())
-	if c.err == nil {
-		c.err = fmt.Errorf("it imports %.80q from %.80q: a resolver has no host to import from", name, from)
-	}
+	c.fail(fmt.Errorf("it imports %.80q from %.80q: a resolver has no host to import from", name, from))
 }
 
 // checkTables asks that tables have a maximum. A table may grow at run time and
@@ -192,23 +197,20 @@ func checkTables(c *cursor) {
 		if bounded {
 			most = c.u32()
 		}
-		if c.err == nil && (!bounded || least > maxTableEntries || most > maxTableEntries) {
-			c.err = fmt.Errorf("a table must have a maximum of at most %d entries", maxTableEntries)
+		if !bounded || least > maxTableEntries || most > maxTableEntries {
+			c.fail(fmt.Errorf("a table must have a maximum of at most %d entries", maxTableEntries))
 		}
 	}
 }
 
 func checkMemory(c *cursor, maxPages uint32) {
-	if n := c.u32(); n != 1 && c.err == nil {
-		c.err = fmt.Errorf("%d memories, one is needed", n)
+	if n := c.u32(); n != 1 {
+		c.fail(fmt.Errorf("%d memories, one is needed", n))
 	}
-	flags := c.byte()
-	least := c.u32()
-	switch {
-	case c.err != nil:
-	case flags > 1:
-		c.err = errors.New("a shared or 64-bit memory")
-	case least > maxPages:
-		c.err = fmt.Errorf("a memory of at least %d pages, at most %d are allowed", least, maxPages)
+	if flags := c.byte(); flags > 1 {
+		c.fail(errors.New("a shared or 64-bit memory"))
+	}
+	if least := c.u32(); least > maxPages {
+		c.fail(fmt.Errorf("a memory of at least %d pages, at most %d are allowed", least, maxPages))
 	}
 }

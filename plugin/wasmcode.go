@@ -32,8 +32,8 @@ func rewriteCode(section []byte) ([]byte, error) {
 		out = binary.AppendUvarint(out, uint64(len(fn)))
 		out = append(out, fn...)
 	}
-	if c.err == nil && len(c.b) > 0 {
-		c.err = errTruncated
+	if len(c.b) > 0 {
+		c.fail(errTruncated)
 	}
 	return out, c.err
 }
@@ -52,15 +52,15 @@ func (f *function) rewrite() {
 		locals += int(f.count("locals in one function", maxLocals))
 		f.byte()
 	}
-	if f.err == nil && locals > maxLocals {
-		f.err = fmt.Errorf("%d locals in one function, at most %d are allowed", locals, maxLocals)
+	if locals > maxLocals {
+		f.fail(fmt.Errorf("%d locals in one function, at most %d are allowed", locals, maxLocals))
 	}
 	f.out = append(f.out, whole[:len(whole)-len(f.b)]...)
 	f.out = append(f.out, checkpoint...)
 	for len(f.b) > 0 && f.err == nil {
 		start := f.b
 		if f.left--; f.left < 0 {
-			f.err = fmt.Errorf("more than %d instructions", maxInstructions)
+			f.fail(fmt.Errorf("more than %d instructions", maxInstructions))
 			return
 		}
 		if bulk := f.skip(); bulk {
@@ -116,8 +116,8 @@ func (f *function) skip() (bulk bool) {
 		return f.skipPrefixed()
 	case op <= 0x01, op == 0x05, op == 0x0b, op == 0x0f, op == 0x1a, op == 0x1b, op >= 0x45 && op <= 0xc4, op == 0xd1:
 		// no operands in the code
-	case f.err == nil:
-		f.err = fmt.Errorf("instruction %#x is not offered", op)
+	default:
+		f.fail(fmt.Errorf("instruction %#x is not offered", op))
 	}
 	return false
 }
@@ -136,9 +136,7 @@ func (f *function) skipPrefixed() (bulk bool) {
 		f.u32()
 		return true
 	default:
-		if f.err == nil {
-			f.err = fmt.Errorf("instruction 0xfc %d is not offered", op)
-		}
+		f.fail(fmt.Errorf("instruction 0xfc %d is not offered", op))
 	}
 	return false
 }
