@@ -141,7 +141,9 @@ func watch(n interpreter.InterpretableV2) (interpreter.InterpretableV2, error) {
 	return &watchedNode{n}, nil
 }
 
-type watchedAttribute struct{ interpreter.InterpretableAttribute }
+type watchedAttribute struct {
+	interpreter.InterpretableAttribute
+}
 
 func (n *watchedAttribute) Exec(f *interpreter.ExecutionFrame) ref.Val {
 	step(f, n.ID(), 1)
@@ -157,7 +159,9 @@ func (n *watchedCall) Exec(f *interpreter.ExecutionFrame) ref.Val {
 	return made(f, n.ID(), n.InterpretableCall.Exec(f))
 }
 
-type watchedConstructor struct{ interpreter.InterpretableConstructor }
+type watchedConstructor struct {
+	interpreter.InterpretableConstructor
+}
 
 func (n *watchedConstructor) Exec(f *interpreter.ExecutionFrame) ref.Val {
 	step(f, n.ID(), 1+len(n.InitVals()))

@@ -64,18 +64,23 @@ func (m *Module) call(text []byte, memory *boundedMemory) ([]byte, error) {
 	instance, err := m.code.runtime.InstantiateModule(
 		experimental.WithMemoryAllocator(ctx, memory), m.code.compiled, wazero.NewModuleConfig().WithName("").WithStartFunctions())
 	if err != nil {
-		return nil, m.explain(ctx, err, memory)
+		return nil, m.explain(ctx, err, memory, nil)
 	}
 	defer func() { _ = instance.Close(context.Background()) }() // it has no resources but its memory
 	result, err := exchange(ctx, instance, text)
 	if err != nil {
-		return nil, m.explain(ctx, err, memory)
+		return nil, m.explain(ctx, err, memory, instance.ExportedGlobal(usedExport))
 	}
 	return result, nil
 }
 
-// exchange does the three steps of the interface.
+// exchange does the steps of the interface.
 func exchange(ctx context.Context, instance api.Module, text []byte) ([]byte, error) {
+	if start := instance.ExportedFunction(startExport); start != nil {
+		if _, err := start.Call(ctx); err != nil {
+			return nil, err
+		}
+	}
 	place, err := instance.ExportedFunction("alloc").Call(ctx, uint64(len(text)))
 	if err != nil {
 		return nil, err
@@ -99,14 +104,17 @@ func exchange(ctx context.Context, instance api.Module, text []byte) ([]byte, er
 	return result, nil
 }
 
-// explain says of which kind an error is.
-func (m *Module) explain(ctx context.Context, err error, memory *boundedMemory) error {
+// explain says of which kind an error is. Used is the count of instructions, nil
+// where there was none.
+func (m *Module) explain(ctx context.Context, err error, memory *boundedMemory, used api.Global) error {
 	var own *merge.PropertyError
 	if errors.As(err, &own) {
 		return own
 	}
 	text, _, _ := strings.Cut(err.Error(), "\n") // what follows is a stack trace
 	switch {
+	case used != nil && used.Get() > m.owner.limits.Instructions:
+		return merge.Failf(merge.ErrorCost, "wasm: more than %d instructions", m.owner.limits.Instructions)
 	case ctx.Err() != nil:
 		return merge.Failf(merge.ErrorTime, "wasm: not done within %v", m.owner.limits.CallTime)
 	case memory.refused:

@@ -84,7 +84,7 @@ func (r *Runtime) Compile(ctx context.Context, module []byte) (*Module, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("plugin: compile: %w", err)
 	}
-	c, err := compile(ctx, module, r.limits.MemoryPages)
+	c, err := compile(ctx, module, r.limits)
 	if err != nil {
 		return nil, fmt.Errorf("plugin: compile: %w", err)
 	}
@@ -94,13 +94,13 @@ func (r *Runtime) Compile(ctx context.Context, module []byte) (*Module, error) {
 
 // compile turns a module into what can be instantiated. Each has a runtime of the
 // library of its own, since that keeps the types of all modules that it ever saw.
-func compile(ctx context.Context, module []byte, maxPages uint32) (c *code, err error) {
+func compile(ctx context.Context, module []byte, l Limits) (c *code, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			c, err = nil, fmt.Errorf("malformed module: %v", p)
 		}
 	}()
-	prepared, err := prepare(module, maxPages)
+	prepared, err := prepare(module, l.MemoryPages, l.Instructions)
 	if err != nil {
 		return nil, err
 	}
