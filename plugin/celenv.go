@@ -147,14 +147,16 @@ type watchedAttribute struct {
 
 func (n *watchedAttribute) Exec(f *interpreter.ExecutionFrame) ref.Val {
 	step(f, n.ID(), 1)
-	return n.InterpretableAttribute.Exec(f) // it finds, and makes nothing
+	v := n.InterpretableAttribute.Exec(f)
+	chargeError(f, n.ID(), v)
+	return v // it was found, not made
 }
 
 type watchedCall struct{ interpreter.InterpretableCall }
 
 func (n *watchedCall) Exec(f *interpreter.ExecutionFrame) ref.Val {
 	step(f, n.ID(), 1)
-	return made(n.InterpretableCall.Exec(f))
+	return made(f, n.ID(), n.InterpretableCall.Exec(f))
 }
 
 type watchedConstructor struct {
@@ -163,14 +165,22 @@ type watchedConstructor struct {
 
 func (n *watchedConstructor) Exec(f *interpreter.ExecutionFrame) ref.Val {
 	step(f, n.ID(), 1+len(n.InitVals()))
-	return made(n.InterpretableConstructor.Exec(f))
+	return made(f, n.ID(), n.InterpretableConstructor.Exec(f))
 }
 
 type watchedNode struct{ interpreter.InterpretableV2 }
 
 func (n *watchedNode) Exec(f *interpreter.ExecutionFrame) ref.Val {
 	step(f, n.ID(), 1)
-	return made(n.InterpretableV2.Exec(f))
+	return made(f, n.ID(), n.InterpretableV2.Exec(f))
+}
+
+// chargeError charges for the text of an error, which may quote a key of
+// megabytes. That || may drop the error does not make it free.
+func chargeError(f *interpreter.ExecutionFrame, id int64, v ref.Val) {
+	if err, ok := v.(*types.Err); ok {
+		step(f, id, len(err.Error())/10)
+	}
 }
 
 func step(f *interpreter.ExecutionFrame, id int64, n int) {
@@ -182,8 +192,11 @@ func step(f *interpreter.ExecutionFrame, id int64, n int) {
 }
 
 // made weighs a value that was made just now, and puts a map in order.
-func made(v ref.Val) ref.Val {
+func made(f *interpreter.ExecutionFrame, id int64, v ref.Val) ref.Val {
 	switch m := v.(type) {
+	case *types.Err:
+		chargeError(f, id, v)
+		return v
 	case types.String, types.Bytes:
 		if textLength(v) <= maxWeight {
 			return v

@@ -15,9 +15,13 @@ type Limits struct {
 	// package documentation. Zero means DefaultCost. It must be the same on all
 	// nodes, since it decides whether a property has a value.
 	Cost uint64
+	// Instructions is how many instructions of WebAssembly one call of a module
+	// may execute. Zero means DefaultInstructions. It must be the same on all
+	// nodes.
+	Instructions uint64
 	// CallTime is how long one call of a module may take, its instantiation
-	// included. Zero means DefaultCallTime. More lets a module hold up a read
-	// longer.
+	// included. Zero means DefaultCallTime. It is a second net: Instructions stop
+	// a module at the same place on all nodes, this one does not.
 	CallTime time.Duration
 	// MemoryPages is how many pages of 64 KiB the memory of a module may grow
 	// to. Zero means DefaultMemoryPages. Each call that runs holds as much. It
@@ -33,9 +37,14 @@ const (
 	// dozens of times; the worst that it can do with that takes about a second.
 	DefaultCost = 1_000_000
 
-	// DefaultCallTime is a hundred times what a module needs for a property
-	// with ten survivors.
-	DefaultCallTime = 100 * time.Millisecond
+	// DefaultInstructions take some 100 ms, a thousand times what a module needs
+	// for a property with ten survivors.
+	DefaultInstructions = 10_000_000
+
+	// DefaultCallTime is twenty times what DefaultInstructions take. A machine
+	// that is so busy that it passes has had that from a module of 0.2 ms; with
+	// 100 ms, two busy cores are enough.
+	DefaultCallTime = 2 * time.Second
 
 	// DefaultMemoryPages is 16 MiB: the largest input and output, decoded.
 	DefaultMemoryPages = 256
@@ -79,9 +88,13 @@ const (
 	MaxModuleBytes = 8 << 20
 
 	// maxInstructions bounds the code of a module, the targets of its branch
-	// tables included. The interpreter keeps some 60 bytes for each, and
-	// translates so many in a second at worst. It is about 2.5 MB of code.
-	maxInstructions = 1 << 20
+	// tables and the code that counts included, which is about as much as its own. The
+	// interpreter keeps some 60 bytes for each, and translates so many in a
+	// second at worst.
+	maxInstructions = 2 << 20
+
+	// bulkShift says that filling or copying 64 bytes counts as an instruction.
+	bulkShift = 6
 
 	// maxFunctionBytes bounds one function. The translation of a function is
 	// held twice while it grows.
@@ -107,6 +120,11 @@ const (
 	maxArity   = 32
 	maxExports = 1 << 10
 
+	// keptBytes is how much memory is kept between calls for each that may run
+	// at a time: what the common compilers let a module begin with, 17 pages,
+	// and some.
+	keptBytes = 2 << 20
+
 	// maxInputBytes bounds the JSON that a module is given. A quarter of its
 	// memory is the text, the rest is to work in.
 	maxInputBytes = 4 << 20
@@ -119,6 +137,7 @@ const (
 // withDefaults returns l with its zeros replaced.
 func (l Limits) withDefaults() Limits {
 	l.Cost = cmp.Or(l.Cost, DefaultCost)
+	l.Instructions = cmp.Or(l.Instructions, DefaultInstructions)
 	l.CallTime = cmp.Or(l.CallTime, DefaultCallTime)
 	l.MemoryPages = cmp.Or(l.MemoryPages, DefaultMemoryPages)
 	l.CachedModules = max(cmp.Or(l.CachedModules, DefaultCachedModules), 0)

@@ -13,6 +13,7 @@ import (
 	"github.com/rhizome-p2p/rhizome/merge"
 )
 
+// pageBytes is the unit in which the memory of a module grows.
 const pageBytes = 64 << 10
 
 // A Module is a resolver that a WebAssembly module computes.
@@ -44,35 +45,42 @@ func (m *Module) Resolve(in *merge.Input) (out merge.Output, err error) {
 	if err != nil {
 		return merge.Output{}, err
 	}
-	m.owner.running <- struct{}{}
-	defer func() { <-m.owner.running }()
-	result, err := m.call(text)
+	memory := <-m.owner.places
+	defer func() {
+		memory.reset()
+		m.owner.places <- memory
+	}()
+	result, err := m.call(text, memory)
 	if err != nil {
 		return merge.Output{}, err
 	}
 	return parseOutput(result)
 }
 
-// call hands the module a text and returns what it answers.
-func (m *Module) call(text []byte) ([]byte, error) {
+// call hands the module a text and returns what it answers, a part of the memory.
+func (m *Module) call(text []byte, memory *boundedMemory) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), m.owner.limits.CallTime)
 	defer cancel()
-	memory := &boundedMemory{most: uint64(m.owner.limits.MemoryPages) * pageBytes}
 	instance, err := m.code.runtime.InstantiateModule(
 		experimental.WithMemoryAllocator(ctx, memory), m.code.compiled, wazero.NewModuleConfig().WithName("").WithStartFunctions())
 	if err != nil {
-		return nil, m.explain(ctx, err, memory)
+		return nil, m.explain(ctx, err, memory, nil)
 	}
 	defer func() { _ = instance.Close(context.Background()) }() // it has no resources but its memory
 	result, err := exchange(ctx, instance, text)
 	if err != nil {
-		return nil, m.explain(ctx, err, memory)
+		return nil, m.explain(ctx, err, memory, instance.ExportedGlobal(usedExport))
 	}
 	return result, nil
 }
 
-// exchange does the three steps of the interface.
+// exchange does the steps of the interface.
 func exchange(ctx context.Context, instance api.Module, text []byte) ([]byte, error) {
+	if start := instance.ExportedFunction(startExport); start != nil {
+		if _, err := start.Call(ctx); err != nil {
+			return nil, err
+		}
+	}
 	place, err := instance.ExportedFunction("alloc").Call(ctx, uint64(len(text)))
 	if err != nil {
 		return nil, err
@@ -96,14 +104,17 @@ func exchange(ctx context.Context, instance api.Module, text []byte) ([]byte, er
 	return result, nil
 }
 
-// explain says of which kind an error is.
-func (m *Module) explain(ctx context.Context, err error, memory *boundedMemory) error {
+// explain says of which kind an error is. Used is the count of instructions, nil
+// where there was none.
+func (m *Module) explain(ctx context.Context, err error, memory *boundedMemory, used api.Global) error {
 	var own *merge.PropertyError
 	if errors.As(err, &own) {
 		return own
 	}
 	text, _, _ := strings.Cut(err.Error(), "\n") // what follows is a stack trace
 	switch {
+	case used != nil && used.Get() > m.owner.limits.Instructions:
+		return merge.Failf(merge.ErrorCost, "wasm: more than %d instructions", m.owner.limits.Instructions)
 	case ctx.Err() != nil:
 		return merge.Failf(merge.ErrorTime, "wasm: not done within %v", m.owner.limits.CallTime)
 	case memory.refused:
@@ -114,8 +125,8 @@ func (m *Module) explain(ctx context.Context, err error, memory *boundedMemory) 
 	return merge.Failf(merge.ErrorFailed, "wasm: %s", shorten(text))
 }
 
-// A boundedMemory is the memory of one instance. It remembers whether the module
-// wanted more than it may have.
+// A boundedMemory is the memory of one instance at a time. It remembers whether
+// the module wanted more than it may have.
 type boundedMemory struct {
 	most    uint64
 	bytes   []byte
@@ -126,20 +137,34 @@ type boundedMemory struct {
 func (b *boundedMemory) Allocate(_, _ uint64) experimental.LinearMemory { return b }
 
 // Reallocate grows the memory, at least to the double, so that a module that
-// grows page by page does not copy it each time.
+// grows page by page does not copy it each time. What is new is zero.
 func (b *boundedMemory) Reallocate(size uint64) []byte {
 	if size > b.most {
 		b.refused = true
 		return nil
 	}
 	if size > uint64(cap(b.bytes)) {
-		grown := make([]byte, size, min(max(size, 2*uint64(cap(b.bytes))), b.most))
+		grown := make([]byte, len(b.bytes), min(max(size, 2*uint64(cap(b.bytes))), b.most))
 		copy(grown, b.bytes)
 		b.bytes = grown
 	}
+	old := len(b.bytes)
 	b.bytes = b.bytes[:size]
+	if uint64(old) < size {
+		clear(b.bytes[old:])
+	}
 	return b.bytes
 }
 
 // Free does nothing: the result is read after it.
 func (b *boundedMemory) Free() {}
+
+// reset makes the memory ready for the next instance. Most modules need little,
+// and clearing that is faster than asking for it anew; much is given back.
+func (b *boundedMemory) reset() {
+	b.refused = false
+	b.bytes = b.bytes[:0]
+	if cap(b.bytes) > keptBytes {
+		b.bytes = nil
+	}
+}

@@ -25,9 +25,10 @@ const features = api.CoreFeaturesV2 &^ api.CoreFeatureSIMD
 type Runtime struct {
 	limits Limits
 
-	// running has a place for each call that runs. Calls need the processor and
-	// nothing else, so more at a time would be no faster, but hold more memory.
-	running chan struct{}
+	// places has a memory for each call that may run at a time. Calls need the
+	// processor and nothing else, so more at a time would be no faster, but hold
+	// more memory.
+	places chan *boundedMemory
 
 	// compiling is held while a module is compiled, so that one that is hard to
 	// compile costs its memory once.
@@ -53,11 +54,15 @@ type code struct {
 
 // NewRuntime returns a Runtime without modules.
 func NewRuntime(l Limits) *Runtime {
-	return &Runtime{
+	r := &Runtime{
 		limits:  l.withDefaults(),
-		running: make(chan struct{}, runtime.GOMAXPROCS(0)),
+		places:  make(chan *boundedMemory, runtime.GOMAXPROCS(0)),
 		modules: map[[sha256.Size]byte]*code{},
 	}
+	for range cap(r.places) {
+		r.places <- &boundedMemory{most: uint64(r.limits.MemoryPages) * pageBytes}
+	}
+	return r
 }
 
 // Compile checks and compiles a module, unless it is in the cache. A compilation
@@ -79,7 +84,7 @@ func (r *Runtime) Compile(ctx context.Context, module []byte) (*Module, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("plugin: compile: %w", err)
 	}
-	c, err := compile(ctx, module, r.limits.MemoryPages)
+	c, err := compile(ctx, module, r.limits)
 	if err != nil {
 		return nil, fmt.Errorf("plugin: compile: %w", err)
 	}
@@ -89,13 +94,13 @@ func (r *Runtime) Compile(ctx context.Context, module []byte) (*Module, error) {
 
 // compile turns a module into what can be instantiated. Each has a runtime of the
 // library of its own, since that keeps the types of all modules that it ever saw.
-func compile(ctx context.Context, module []byte, maxPages uint32) (c *code, err error) {
+func compile(ctx context.Context, module []byte, l Limits) (c *code, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			c, err = nil, fmt.Errorf("malformed module: %v", p)
 		}
 	}()
-	prepared, err := prepare(module, maxPages)
+	prepared, err := prepare(module, l.MemoryPages, l.Instructions)
 	if err != nil {
 		return nil, err
 	}

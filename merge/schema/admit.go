@@ -148,7 +148,7 @@ func (a *admission) property(d *delta.Delta, i, size int) error {
 	if in, _, _ := a.c.retired.find(d.Path); in == above {
 		w := walk{c: a.c, limit: 1}
 		if w.retired(d.Path, value) {
-			return a.violation(p, w.found[0].path, "%s", w.found[0].text)
+			return a.violation(nil, w.found[0].path, "%s", w.found[0].text)
 		}
 	}
 	if f := a.c.built.types[i].check(value); f != nil {

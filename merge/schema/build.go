@@ -102,7 +102,7 @@ func checkName(s string) error {
 	for i, c := range []byte(s) {
 		letter := c|0x20 >= 'a' && c|0x20 <= 'z' || c == '_'
 		if !letter && (i == 0 || !strings.ContainsRune("0123456789-.", rune(c))) {
-			return fmt.Errorf("%q: a name is a letter, then letters, digits and any of _-.", s)
+			return fmt.Errorf("%q: a name is a letter, then letters, digits and any of - . and _", s)
 		}
 	}
 	return nil

@@ -107,6 +107,10 @@ func (g *jsonGen) single(o *outline) map[string]any {
 		return map[string]any{"anyOf": []any{messageRef(d), objectOf("$bytes")}}
 	}
 	switch t := p.Type.(type) {
+	case nil:
+		if p.Verb == Counter {
+			return map[string]any{"type": "number"}
+		}
 	case map[string]any:
 		if !refers(t) {
 			t = maps.Clone(t)

@@ -33,6 +33,7 @@ func compileLibrary(doc any) (*jsonschema.Schema, *fault) {
 	c := jsonschema.NewCompiler()
 	c.DefaultDraft(jsonschema.Draft2020)
 	c.UseLoader(noLoader{})
+	c.UseRegexpEngine(func(s string) (jsonschema.Regexp, error) { return compileExpression(s) })
 	if err := c.AddResource(typeURL, doc); err != nil {
 		return nil, &fault{"", err.Error()}
 	}
@@ -122,7 +123,11 @@ func collectFaults(e *jsonschema.ValidationError, all *[]*fault) {
 	for _, name := range e.InstanceLocation {
 		at = at.Child(name)
 	}
-	*all = append(*all, &fault{at, faultText(e.ErrorKind)})
+	text := faultText(e.ErrorKind)
+	if _, ok := e.ErrorKind.(*kind.PropertyNames); ok && len(e.Causes) > 0 {
+		text += ": " + firstFault(e.Causes[0]).text
+	}
+	*all = append(*all, &fault{at, text})
 }
 
 // faultText words an error. It has no order of maps in it, and no text of the
@@ -172,12 +177,20 @@ func faultText(k jsonschema.ErrorKind) string {
 		return fmt.Sprintf("%s is not below %s", rat(k.Got), rat(k.Want))
 	case *kind.MultipleOf:
 		return fmt.Sprintf("%s is no multiple of %s", rat(k.Got), rat(k.Want))
+	case *kind.Format:
+		return fmt.Sprintf("is no %s: %v", k.Want, k.Err)
 	case *kind.AnyOf:
 		return "is none of what anyOf allows"
 	case *kind.OneOf:
 		return "is not exactly one of what oneOf allows"
+	case *kind.Not:
+		return "is what not forbids"
+	case *kind.Contains, *kind.MinContains:
+		return "has too few of the items that it must contain"
+	case *kind.MaxContains:
+		return "has too many of the items that it may contain"
 	}
-	return "breaks " + strings.Join(k.KeywordPath(), "/")
+	return "breaks the type, at " + strings.Join(k.KeywordPath(), "/")
 }
 
 func describeKind(name string) string {

@@ -46,6 +46,14 @@ const (
 	// ask for 2^64 otherwise.
 	MaxTypeWork = 100_000
 
+	// MaxTypeSchemas bounds the schemas that one type is made of, of which the
+	// general library compares each with each.
+	MaxTypeSchemas = 4096
+
+	// MaxExpression bounds the instructions of a regular expression. A text of
+	// delta.MaxValueBytes costs as many steps as the two numbers' product.
+	MaxExpression = 2000
+
 	// MaxMistakes bounds what is told about one document.
 	MaxMistakes = 100
 )

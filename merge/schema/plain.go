@@ -32,8 +32,13 @@ var kindNames = []struct {
 	kind kinds
 	name string
 }{
-	{kindNull, "null"}, {kindBool, "boolean"}, {kindInteger | kindNumber, "number"}, {kindInteger, "integer"},
-	{kindString, "string"}, {kindArray, "array"}, {kindObject, "object"},
+	{kindNull, "null"},
+	{kindBool, "boolean"},
+	{kindInteger | kindNumber, "number"},
+	{kindInteger, "integer"},
+	{kindString, "string"},
+	{kindArray, "array"},
+	{kindObject, "object"},
 }
 
 func kindOf(name string) (kinds, bool) {

@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/big"
 	"regexp"
+	"regexp/syntax"
 	"strings"
 
 	"github.com/rhizome-p2p/rhizome/delta"
@@ -14,6 +15,22 @@ import (
 // bytesObject returns a byte string as types see it.
 func bytesObject(b []byte) map[string]any {
 	return map[string]any{"$bytes": base64.StdEncoding.EncodeToString(b)}
+}
+
+// compileExpression compiles a regular expression that is not too much work.
+func compileExpression(s string) (*regexp.Regexp, error) {
+	parsed, err := syntax.Parse(s, syntax.Perl)
+	if err != nil {
+		return nil, err
+	}
+	program, err := syntax.Compile(parsed.Simplify())
+	if err != nil {
+		return nil, err
+	}
+	if n := len(program.Inst); n > MaxExpression {
+		return nil, fmt.Errorf("expression of %d instructions, at most %d are allowed", n, MaxExpression)
+	}
+	return regexp.Compile(s)
 }
 
 // newPlain reads a JSON Schema as a plain type. ok is false where it has a
@@ -68,7 +85,7 @@ func (p *plain) keyword(key string, x any) (ok bool) {
 			return false
 		}
 		var err error
-		p.pattern, err = regexp.Compile(s)
+		p.pattern, err = compileExpression(s)
 		return err == nil
 	case "items":
 		p.items, ok = newPlain(x)

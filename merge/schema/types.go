@@ -41,6 +41,9 @@ func compileType(doc any, file *protoFile) (*valueType, *fault) {
 	if p, ok := newPlain(doc); ok {
 		return &valueType{check: p.check}, nil
 	}
+	if n := countSchemas(doc); n > MaxTypeSchemas {
+		return nil, &fault{"", fmt.Sprintf("is made of %d schemas, at most %d are allowed", n, MaxTypeSchemas)}
+	}
 	s, f := compileLibrary(doc)
 	if f == nil {
 		f = checkWork(s)
@@ -64,6 +67,26 @@ func compileMessage(m map[string]any, name any, file *protoFile) (*valueType, *f
 		return nil, &fault{"/" + protoKey, fmt.Sprintf("message %q is not in the .proto text", text)}
 	}
 	return &valueType{message: d, check: func(v any) *fault { return file.check(d, v) }}, nil
+}
+
+// countSchemas returns how many schemas a type is made of, or some more.
+func countSchemas(x any) (n int) {
+	switch x := x.(type) {
+	case bool:
+		return 1
+	case []any:
+		for _, e := range x {
+			n += countSchemas(e)
+		}
+	case map[string]any:
+		n = 1
+		for k, e := range x {
+			if !slices.Contains(literals, k) {
+				n += countSchemas(e)
+			}
+		}
+	}
+	return n
 }
 
 // literals are the keywords whose values are no schemas.

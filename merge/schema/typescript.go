@@ -128,6 +128,8 @@ func (g *typeScript) property(o *outline, indent string) string {
 		}
 	case o.message.message != nil:
 		t = g.message(o.message.message) + " | { $bytes: string }"
+	case p.Type == nil && p.Verb == Counter:
+		t = "number"
 	case p.Type != nil:
 		w := tsType{g: g, root: p.Type, name: g.name1 + " " + p.ID, aliases: map[string]string{}}
 		t = w.schema(p.Type, indent)
