@@ -69,6 +69,9 @@ func (a *Act) String() string {
 	return b.String()
 }
 
+// putWhole stands for a put of an object as one value.
+const putWhole = "whole"
+
 func formatOp(o *node.Op) string {
 	if o.Kind == node.OpNegate || o.Kind == node.OpUndo {
 		s := string(o.Kind)
@@ -77,7 +80,11 @@ func formatOp(o *node.Op) string {
 		}
 		return s
 	}
-	s := fmt.Sprintf("%s %q %q", o.Kind, o.Entity, string(o.Path))
+	kind := string(o.Kind)
+	if o.Whole {
+		kind = putWhole
+	}
+	s := fmt.Sprintf("%s %q %q", kind, o.Entity, string(o.Path))
 	switch o.Kind {
 	case node.OpRm:
 		return s
@@ -207,7 +214,9 @@ func parseOpLine(a *Act, line string) error {
 
 func parseOp(line string) (o node.Op, err error) {
 	kind, rest, _ := strings.Cut(line, " ")
-	o.Kind = node.OpKind(kind)
+	if o.Kind = node.OpKind(kind); kind == putWhole {
+		o.Kind, o.Whole = node.OpPut, true
+	}
 	switch o.Kind {
 	case node.OpNegate, node.OpUndo:
 		for _, word := range strings.Fields(rest) {

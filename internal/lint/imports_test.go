@@ -70,7 +70,7 @@ var layers = map[string]layer{
 	"cmd/rhizome/internal/config": {own: []string{".", "api", "api/server"}, others: []string{"github.com/pelletier/go-toml/v2"}},
 
 	"simnet":          {own: []string{"clock", "delta", "storage", "oplog", "gossip", "compaction", "node"}, tests: []string{"simnet/workload", "internal/plant", "merge"}},
-	"simnet/workload": {own: []string{"clock", "delta", "merge", "node", "simnet"}},
+	"simnet/workload": {own: []string{"catalog", "clock", "delta", "digest", "merge", "node", "simnet"}},
 
 	"examples/fleet/ask": {},
 	// Whole nodes over a simulated network: only tests, which put together what

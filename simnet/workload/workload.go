@@ -15,7 +15,7 @@ import (
 )
 
 // Named are the workloads that have a name.
-var Named = map[string]simnet.Workload{"mixed": Mixed{}, "put": Puts{}, "quiet": Quiet{}, "edit": Edits{}}
+var Named = map[string]simnet.Workload{"mixed": Mixed{}, "put": Puts{}, "quiet": Quiet{}, "edit": Edits{}, "schemas": Schemas{}}
 
 // Mixed is every operation on few keys, so that all conflicts happen.
 type Mixed struct{}
