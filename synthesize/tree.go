@@ -1,0 +1,84 @@
+package synthesize
+
+import (
+	"github.com/rhizome-p2p/rhizome/delta"
+)
+
+// A tree is a document that is put together from leaves.
+type tree struct{ root any }
+
+func newTree() *tree { return &tree{map[string]any{}} }
+
+// put sets the leaf at a path. What stands on the way gives way to it.
+func (t *tree) put(p delta.Path, v delta.Value) {
+	x, err := v.Any()
+	if err != nil {
+		return // values are checked before they get here
+	}
+	t.set(p, x)
+}
+
+// set puts a value at a path.
+func (t *tree) set(p delta.Path, x any) {
+	names := p.Segments()
+	if len(names) == 0 {
+		t.root = x
+		return
+	}
+	m, ok := t.root.(map[string]any)
+	if !ok {
+		m = map[string]any{}
+		t.root = m
+	}
+	for _, name := range names[:len(names)-1] {
+		next, ok := m[name].(map[string]any)
+		if !ok {
+			next = map[string]any{}
+			m[name] = next
+		}
+		m = next
+	}
+	m[names[len(names)-1]] = x
+}
+
+// at returns the value at a path.
+func (t *tree) at(p delta.Path) (any, bool) {
+	x := t.root
+	for _, name := range p.Segments() {
+		m, ok := x.(map[string]any)
+		if !ok {
+			return nil, false
+		}
+		if x, ok = m[name]; !ok {
+			return nil, false
+		}
+	}
+	return x, true
+}
+
+// each calls f for each value whose path matches the pattern, in order.
+func (t *tree) each(pattern []string, at delta.Path, f func(at delta.Path, x any) error) error {
+	return eachIn(t.root, pattern, at, f)
+}
+
+func eachIn(x any, pattern []string, at delta.Path, f func(at delta.Path, x any) error) error {
+	if len(pattern) == 0 {
+		return f(at, x)
+	}
+	m, ok := x.(map[string]any)
+	if !ok {
+		return nil
+	}
+	names := []string{pattern[0]}
+	if pattern[0] == "*" {
+		names = sortedKeys(m)
+	}
+	for _, name := range names {
+		if x, ok := m[name]; ok {
+			if err := eachIn(x, pattern[1:], at.Child(name), f); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
