@@ -34,6 +34,12 @@ const (
 	dataMember   = "data"
 )
 
+// The only members of the objects that stand for references and byte strings.
+const (
+	refMember   = "$ref"
+	bytesMember = "$bytes"
+)
+
 // newFragment makes a fragment of a document. A *valueError says where in the
 // document it is wrong.
 func newFragment(file string, d document) (Fragment, error) {
@@ -60,7 +66,8 @@ func newFragment(file string, d document) (Fragment, error) {
 	data := identity[dataMember]
 	var err error
 	if f.leaves, err = delta.Flatten("", data); err != nil {
-		return Fragment{}, &valueError{f.root + misfit("", data), err}
+		at, err := misfit("", data, err)
+		return Fragment{}, &valueError{f.root + at, err}
 	}
 	f.canonical = canonical(identity)
 	return f, nil
@@ -101,22 +108,28 @@ func timeOf(x any) (time.Time, error) {
 	return t, fmt.Errorf("the time of an envelope is RFC 3339 text or an integer of milliseconds, not %s", jsonText(x))
 }
 
-// misfit returns the path of the innermost value that cannot be flattened.
-func misfit(at delta.Path, x any) delta.Path {
+// misfit returns the path of the innermost value that cannot be flattened, and
+// why it cannot; why says that of the value at the given path.
+func misfit(at delta.Path, x any, why error) (delta.Path, error) {
 	m, ok := x.(map[string]any)
-	if !ok {
-		return at
+	_, ref := m[refMember]
+	_, raw := m[bytesMember]
+	if !ok || len(m) == 1 && (ref || raw) {
+		if _, err := delta.ValueOf(x); err != nil {
+			why = err
+		}
+		return at, why
 	}
 	for _, k := range sortedKeys(m) {
 		child := at.Child(k)
 		if _, err := delta.ParsePath(string(child)); err != nil {
-			return child
+			return child, err
 		}
 		if _, err := delta.Flatten(child, m[k]); err != nil {
-			return misfit(child, m[k])
+			return misfit(child, m[k], err)
 		}
 	}
-	return at
+	return at, why
 }
 
 // compare orders fragments by time, then by their canonical bytes.

@@ -101,13 +101,11 @@ func (p *jsonParser) wrong(err error) error {
 		end := len(bytes.TrimRight(p.text, " \t\r\n"))
 		return &lineError{1 + bytes.Count(p.text[:end], newline), errors.New("json: the text ends too early")}
 	case errors.As(err, &syntax):
-		// The offset is that of the byte which does not fit, or of the one
-		// behind it.
-		at := int(syntax.Offset)
-		if syntax.Offset != p.dec.InputOffset() {
-			at--
-		}
-		return &lineError{1 + bytes.Count(p.text[:min(at, len(p.text))], newline), fmt.Errorf("json: %w", err)}
+		// The decoder stands at the token that does not fit, or at the white
+		// space before it, and no token spans lines.
+		rest := p.text[p.dec.InputOffset():]
+		at := len(p.text) - len(bytes.TrimLeft(rest, " \t\r\n"))
+		return &lineError{1 + bytes.Count(p.text[:at], newline), fmt.Errorf("json: %w", err)}
 	}
 	var v *valueError
 	if errors.As(err, &v) {

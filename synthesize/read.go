@@ -1,6 +1,7 @@
 package synthesize
 
 import (
+	"errors"
 	"slices"
 
 	"github.com/rhizome-p2p/rhizome/delta"
@@ -106,13 +107,18 @@ func resolve(rules *merge.Rules, rule *merge.Rule, p *merge.Property) (merge.Out
 		in.Values = append(in.Values, anyOf(p.Survivors[i].Value))
 	}
 	out, err := rule.Resolver.Resolve(&in)
-	if err != nil || out.Absent {
-		return out, err
+	var v delta.Value
+	if err == nil && !out.Absent {
+		if v, err = delta.ValueOf(out.Value); err == nil {
+			out.Value = anyOf(v)
+			return out, nil
+		}
+		err = merge.Failf(merge.ErrorOutput, "%v", err)
 	}
-	v, err := delta.ValueOf(out.Value)
 	if err != nil {
-		return out, merge.Failf(merge.ErrorOutput, "%v", err)
+		failed := merge.Failf(merge.ErrorFailed, "%v", err)
+		_ = errors.As(err, &failed) // it may say of which kind it is
+		return out, &merge.PropertyError{Path: p.Path, Property: rule.ID, Kind: failed.Kind, Text: failed.Text}
 	}
-	out.Value = anyOf(v)
 	return out, nil
 }

@@ -91,8 +91,8 @@ func writeFile(d disk, name, random string, data []byte) error {
 	case err != nil:
 		old = nil
 	}
-	dir, base := filepath.Split(name)
-	temp := dir + "." + base + "." + random
+
+	temp := filepath.Join(filepath.Dir(name), ".synthesize-"+random)
 	f, err := d.Create(temp, mode)
 	if err != nil {
 		return err

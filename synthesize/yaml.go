@@ -73,7 +73,13 @@ func (r *yamlReader) value(n *yaml.Node, at *place, depth int) (any, error) {
 	}
 	switch n.Kind {
 	case yaml.AliasNode:
-		return r.value(n.Alias, at, depth+1)
+		x, err := r.value(n.Alias, at, depth+1)
+		var l *lineError
+		if errors.As(err, &l) {
+			// What it stands for has been read before: it is only too much now.
+			l.line = n.Line
+		}
+		return x, err
 	case yaml.ScalarNode:
 		return yamlScalar(n)
 	case yaml.SequenceNode:
@@ -198,7 +204,7 @@ func yamlScalar(n *yaml.Node) (any, error) {
 		if err != nil {
 			return nil, yamlError(n, "not base64: %w", err)
 		}
-		return map[string]any{"$bytes": base64.StdEncoding.EncodeToString(raw)}, nil
+		return map[string]any{bytesMember: base64.StdEncoding.EncodeToString(raw)}, nil
 	default:
 		return nil, yamlError(n, "tag %s is not of JSON", tag)
 	}
