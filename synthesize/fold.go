@@ -23,6 +23,8 @@ type folding struct {
 	// aside are values that are kept beside the members below them, each path
 	// before those below it.
 	aside []site
+	// apart are decisions that are no part of the rules.
+	apart []decision
 
 	conflicts []Conflict
 	alarms    []string

@@ -123,6 +123,7 @@ func TestFold(t *testing.T) {
 		{"aliases", "a.yaml x: &x {a: 1, b: 2}⏎y: {<<: *x, b: 3}⏎z: *x⏎? &k k⏎: 1⏎w: {<<: [{c: 1}, *x, {c: 2}], *k : 4}", "",
 			`{"k":1,"w":{"a":1,"b":2,"c":1,"k":4},"x":{"a":1,"b":2},"y":{"a":1,"b":3},"z":{"a":1,"b":2}}`},
 		{"references and bytes", `a.json {"a": {"$ref": "host/a"}, "b": {"$bytes": "aGk="}}`, "", `{"a":{"$ref":"host/a"},"b":{"$bytes":"aGk="}}`},
+		{"a name like a pattern", "a.json {\"*\": 1, \"a\": 1}\nb.json {\"*\": 2}", "all", `{"*":[2,1],"a":1}`},
 		{"names that need escapes", `a.json {"a/b": {"~": 1}, "": 2, "*": 3}`, "", `{"":2,"*":3,"a/b":{"~":1}}`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -11,10 +11,10 @@ import (
 // cover returns rules that decide or keep each conflict of values at one path,
 // and notes the conflicts. Those that no rule covers stay open.
 func (f *folding) cover(state *merge.MemState) (*merge.Rules, error) {
-	rules := *f.rules
-	rules.Moves = nil // they are applied: see set.flatten
-	rules.Author = f.author
-	rules.Properties = slices.Clone(rules.Properties)
+	rules := &merge.Rules{
+		Name: f.rules.Name, Author: f.author, // its Moves are applied: see set.flatten
+		Properties: slices.Clone(f.rules.Properties),
+	}
 	r, _, err := merge.Read(state, entity, "")
 	if err != nil {
 		return nil, err
@@ -25,37 +25,47 @@ func (f *folding) cover(state *merge.MemState) (*merge.Rules, error) {
 			continue
 		}
 		c := f.same(p)
-		rule := ruleOf(&rules, p.Path)
+		rule := ruleOf(f.rules, p.Path)
 		switch {
 		case rule != nil && rule.Resolver != nil:
 			c.Status, c.Rule = Resolved, rule.Use
 		case f.policy.Resolver != nil:
 			c.Status, c.Rule = Resolved, f.policy.Use
-			decide(&rules, p.Path, f.policy.Resolver, f.policy.Use)
+			f.decide(rules, p, f.policy.Resolver)
 		case f.policy.Keep:
 			c.Status = Kept
-			decide(&rules, p.Path, merge.ResolverFunc(keep), "keep")
+			f.decide(rules, p, merge.ResolverFunc(keep))
 		default:
 			c.Status = Open
 		}
 		f.conflicts = append(f.conflicts, c)
 	}
-	return &rules, nil
+	return rules, nil
 }
 
-// decide has a resolver decide the property at a path, whatever else rules say
-// of it.
-func decide(rules *merge.Rules, p delta.Path, r merge.Resolver, use string) {
-	rule := merge.Rule{ID: string(p)}
-	if old := ruleOf(rules, p); old != nil {
-		rule = *old
-		if old.Path == p {
-			old.Resolver, old.Use = r, use
+// decide has a resolver decide a property, whatever else rules say of it.
+func (f *folding) decide(rules *merge.Rules, p *merge.Property, r merge.Resolver) {
+	rule := merge.Rule{ID: string(p.Path)}
+	if old := ruleOf(rules, p.Path); old != nil {
+		if old.Path == p.Path {
+			old.Resolver = r
 			return
 		}
+		rule = *old
 	}
-	rule.Path, rule.Resolver, rule.Use = p, r, use
+	rule.Path, rule.Resolver = p.Path, r
+	if slices.Contains(p.Path.Segments(), "*") {
+		// As a rule it would be for other properties too.
+		f.apart = append(f.apart, decision{rule, p})
+		return
+	}
 	rules.Properties = append(rules.Properties, rule)
+}
+
+// A decision is a rule for a property that no rule can name.
+type decision struct {
+	rule     merge.Rule
+	property *merge.Property
 }
 
 // read returns what the rules make of the state. What a resolver cannot decide
@@ -67,23 +77,30 @@ func (f *folding) read(state *merge.MemState, rules *merge.Rules) (*tree, error)
 	}
 	doc := newTree()
 	var errs Errors
-	for i := range r.Properties {
-		p := &r.Properties[i]
-		rule := ruleOf(rules, p.Path)
-		if rule == nil || rule.Resolver == nil {
-			doc.set(p.Path, p.Value)
-			continue
-		}
+	show := func(p *merge.Property, rule *merge.Rule) {
 		out, err := resolve(rules, rule, p)
 		switch {
 		case err != nil && !f.reopen(p.Path, err):
 			errs = append(errs, &StateError{err})
 		case err == nil && !out.Absent:
 			doc.set(p.Path, out.Value)
+		default:
+			doc.remove(p.Path)
 		}
 		if out.Alarm != "" {
 			f.alarms = append(f.alarms, pathText(string(p.Path))+": "+out.Alarm)
 		}
+	}
+	for i := range r.Properties {
+		p := &r.Properties[i]
+		if rule := ruleOf(rules, p.Path); rule != nil && rule.Resolver != nil {
+			show(p, rule)
+			continue
+		}
+		doc.set(p.Path, p.Value)
+	}
+	for i := range f.apart {
+		show(f.apart[i].property, &f.apart[i].rule)
 	}
 	return doc, errs.orNil()
 }

@@ -66,7 +66,7 @@ func (c *Conflict) String() string {
 	case c.Rule != "":
 		fmt.Fprintf(&b, " (%s)", c.Rule)
 	}
-	return b.String()
+	return visible(b.String())
 }
 
 // A claim is what one fragment says in a conflict.

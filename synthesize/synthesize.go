@@ -43,7 +43,9 @@ package synthesize
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/rhizome-p2p/rhizome/merge"
 )
@@ -85,17 +87,25 @@ type ConflictError struct {
 	Conflicts []Conflict
 }
 
+// maxListed is how many conflicts a person is shown at once; reports have all.
+const maxListed = 50
+
 // Error lists the open conflicts.
 func (e *ConflictError) Error() string {
 	var b strings.Builder
 	open := 0
 	for i := range e.Conflicts {
-		if e.Conflicts[i].Status == Open {
-			open++
+		if e.Conflicts[i].Status != Open {
+			continue
+		}
+		if open++; open <= maxListed {
 			b.WriteString("\n" + e.Conflicts[i].String())
 		}
 	}
-	return fmt.Sprintf("%d conflicts that no rule decides:%s", open, b.String())
+	if open > maxListed {
+		fmt.Fprintf(&b, "\nand %d more", open-maxListed)
+	}
+	return fmt.Sprintf("conflicts that no rule decides: %d%s", open, b.String())
 }
 
 // A FragmentError reports a fragment that cannot be read or that breaks the
@@ -120,7 +130,7 @@ func (e *FragmentError) Error() string {
 	if e.Known {
 		at += ": " + pathText(e.Path)
 	}
-	return at + ": " + e.Err.Error()
+	return visible(at + ": " + e.Err.Error())
 }
 
 // Unwrap returns what is wrong.
@@ -163,6 +173,20 @@ func pathText(p string) string {
 		return "the root"
 	}
 	return p
+}
+
+// visible writes what a terminal may take as a command as Go would.
+func visible(text string) string {
+	var b strings.Builder
+	for _, r := range text {
+		if unicode.IsPrint(r) {
+			b.WriteRune(r)
+			continue
+		}
+		quoted := strconv.QuoteRune(r)
+		b.WriteString(quoted[1 : len(quoted)-1])
+	}
+	return b.String()
 }
 
 // Fold merges fragments. An error is a *ConflictError, Errors of which each is a

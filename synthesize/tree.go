@@ -41,6 +41,24 @@ func (t *tree) set(p delta.Path, x any) {
 	m[names[len(names)-1]] = x
 }
 
+// remove takes out the value at a path; of the root an empty object is left.
+func (t *tree) remove(p delta.Path) {
+	names := p.Segments()
+	if len(names) == 0 {
+		t.root = map[string]any{}
+		return
+	}
+	above := delta.Path("")
+	for _, name := range names[:len(names)-1] {
+		above = above.Child(name)
+	}
+	if x, ok := t.at(above); ok {
+		if m, ok := x.(map[string]any); ok {
+			delete(m, names[len(names)-1])
+		}
+	}
+}
+
 // at returns the value at a path.
 func (t *tree) at(p delta.Path) (any, bool) {
 	x := t.root

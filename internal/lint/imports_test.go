@@ -37,6 +37,8 @@ var layers = map[string]layer{
 
 	"compaction": {own: []string{"digest", "clock", "delta", "merge", "oplog"}},
 
+	"synthesize": {own: []string{"clock", "delta", "merge"}, others: []string{"github.com/pelletier/go-toml/v2", "go.yaml.in/yaml/v3"}},
+
 	"storage/storagetest": {own: []string{"storage"}, others: []string{"pgregory.net/rapid"}},
 	"storage/pebblestore": {own: []string{"storage"}, others: []string{"github.com/cockroachdb/pebble/v2"}, tests: []string{"storage/storagetest"}},
 	"gossip/p2p": {own: []string{"gossip"}, others: []string{
@@ -56,7 +58,7 @@ var layers = map[string]layer{
 
 	"cmd/rhizome": {own: []string{"cmd/rhizome/internal/cli"}, tests: []string{"api"}},
 	"cmd/rhizome/internal/cli": {
-		own:    []string{".", "backup", "clock", "delta", "node", "api", "api/server", "api/client", "cmd/rhizome/internal/config", "simnet", "simnet/workload"},
+		own:    []string{".", "backup", "clock", "delta", "node", "api", "api/server", "api/client", "cmd/rhizome/internal/config", "simnet", "simnet/workload", "synthesize", "merge"},
 		others: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term"},
 	},
 	"cmd/rhizome/internal/config": {own: []string{".", "api", "api/server"}, others: []string{"github.com/pelletier/go-toml/v2"}},

@@ -21,6 +21,7 @@ func TestCommands(t *testing.T) {
 		"log": "lane since follow", "show": "", "import": "", "export": "at", "peers": "", "peers ls": "", "peers add": "",
 		"peers rm": "", "verify": "backup", "backup": "force without-identity", "restore": "new-identity", "repair": "timeout bootstrap listen force", "compact": "to force dry-run", "checkpoints": "", "diff": "", "config": "", "config show": "origin", "config validate": "", "version": "",
 		"completion": "",
+		"synthesize": "input-dir output-path schema on-conflict report mode",
 		"sim":        "peers writers seed virtual faults workload trace svg until-failure",
 	}
 	root := new(app).root()
