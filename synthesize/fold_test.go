@@ -169,7 +169,7 @@ func TestConflicts(t *testing.T) {
 			if !slices.Equal(got, tt.want) {
 				t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(tt.want, "\n"))
 			}
-			if !strings.HasSuffix(err.Error(), ":\n"+strings.Join(tt.want, "\n")) {
+			if !strings.HasSuffix(err.Error(), "\n"+strings.Join(tt.want, "\n")) {
 				t.Error(err)
 			}
 		})
