@@ -108,20 +108,26 @@ func TestFold(t *testing.T) {
 		{"none", "a.json {\"a\": 1, \"b\": 1}\nb.json {\"a\": 2}", "none", `{"b":1}`},
 		{"kept", "a.json {\"a\": 2}\nb.json {\"a\": 10}\nc.json {\"a\": \"x\"}", "keep", `{"a":{"$conflict":["x",10,2]}}`},
 		{"a side kept", "a.json {\"a\": 2}\nb.json {\"a\": {\"x\": 1}}\nc.json {\"a\": {\"y\": 1}}\nd.json {\"a\": {}}", "keep", `{"a":{"$conflict":[2,{"x":1,"y":1}]}}`},
-		{"sides within sides", "a.json 1\nb.json {\"a\": {\"b\": 1}}\nc.json {\"a\": {\"b\": {\"c\": 1}}}\nd.json {\"a\": {\"b\": {\"c\": 2}}}", "keep",
-			`{"$conflict":[1,{"a":{"b":{"$conflict":[1,{"c":{"$conflict":[1,2]}}]}}}]}`},
+		{
+			"sides within sides", "a.json 1\nb.json {\"a\": {\"b\": 1}}\nc.json {\"a\": {\"b\": {\"c\": 1}}}\nd.json {\"a\": {\"b\": {\"c\": 2}}}", "keep",
+			`{"$conflict":[1,{"a":{"b":{"$conflict":[1,{"c":{"$conflict":[1,2]}}]}}}]}`,
+		},
 		{"the newest side", "a.json {\"a\": 2}\nb.json {\"time\": 1, \"data\": {\"a\": {\"x\": 1}}}\nc.json {\"a\": {\"x\": 2, \"y\": 3}}", lastWrite, `{"a":{"x":1,"y":3}}`},
 		{"the newest value", "a.json {\"time\": 2, \"data\": {\"a\": 2}}\nb.json {\"time\": 1, \"data\": {\"a\": {\"x\": 1}}}\nc.json {\"a\": 3}", lastWrite, `{"a":2}`},
 		{"the oldest side", "a.json {\"time\": 2, \"data\": {\"a\": 2}}\nb.json {\"time\": 1, \"data\": {\"a\": {\"x\": 1}}}", firstWrite, `{"a":{"x":1}}`},
 		{"an empty object makes a side new", "a.json {\"time\": 2, \"data\": {\"a\": 2}}\nb.json {\"a\": {\"x\": 1}}\nc.json {\"time\": 3, \"data\": {\"a\": {}}}", lastWrite, `{"a":{"x":1}}`},
 		{"an empty object and a value", "a.json {\"a\": {}}\nb.json {\"a\": 1}", "keep", `{"a":{"$conflict":[1,{}]}}`},
-		{"dates", "a.toml a = 1979-05-27 07:32:00.50-07:00⏎b = 1979-05-27⏎c = 07:32:00⏎d = 1979-05-27T07:32:00\nb.yaml e: 2001-12-14", "",
-			`{"a":"1979-05-27T07:32:00.5-07:00","b":"1979-05-27","c":"07:32:00","d":"1979-05-27T07:32:00","e":"2001-12-14"}`},
+		{
+			"dates", "a.toml a = 1979-05-27 07:32:00.50-07:00⏎b = 1979-05-27⏎c = 07:32:00⏎d = 1979-05-27T07:32:00\nb.yaml e: 2001-12-14", "",
+			`{"a":"1979-05-27T07:32:00.5-07:00","b":"1979-05-27","c":"07:32:00","d":"1979-05-27T07:32:00","e":"2001-12-14"}`,
+		},
 		{"numbers", "a.yaml [0x10, 0o17, -9223372036854775808, 1e3, 1.5, -0.0, 1e21, !!float 3, 123456789012345680000]", "", `[16,15,-9223372036854775808,1000,1.5,0,1e+21,3,123456789012345680000]`},
 		{"floats that print as integers", "a.json {\"a\": 1e20}\nb.json {\"a\": 100000000000000000000}\nc.toml a = 1e20", "", `{"a":100000000000000000000}`},
 		{"texts", "a.yaml [yes, ~, true, '1', \"\\t\", 2001-01-01, !!binary aGk=, !!str 5]", "", `["yes",null,true,"1","\t","2001-01-01",{"$bytes":"aGk="},"5"]`},
-		{"aliases", "a.yaml x: &x {a: 1, b: 2}⏎y: {<<: *x, b: 3}⏎z: *x⏎? &k k⏎: 1⏎w: {<<: [{c: 1}, *x, {c: 2}], *k : 4}", "",
-			`{"k":1,"w":{"a":1,"b":2,"c":1,"k":4},"x":{"a":1,"b":2},"y":{"a":1,"b":3},"z":{"a":1,"b":2}}`},
+		{
+			"aliases", "a.yaml x: &x {a: 1, b: 2}⏎y: {<<: *x, b: 3}⏎z: *x⏎? &k k⏎: 1⏎w: {<<: [{c: 1}, *x, {c: 2}], *k : 4}", "",
+			`{"k":1,"w":{"a":1,"b":2,"c":1,"k":4},"x":{"a":1,"b":2},"y":{"a":1,"b":3},"z":{"a":1,"b":2}}`,
+		},
 		{"references and bytes", `a.json {"a": {"$ref": "host/a"}, "b": {"$bytes": "aGk="}}`, "", `{"a":{"$ref":"host/a"},"b":{"$bytes":"aGk="}}`},
 		{"a name like a pattern", "a.json {\"*\": 1, \"a\": 1}\nb.json {\"*\": 2}", "all", `{"*":[2,1],"a":1}`},
 		{"names that need escapes", `a.json {"a/b": {"~": 1}, "": 2, "*": 3}`, "", `{"":2,"*":3,"a/b":{"~":1}}`},
@@ -145,10 +151,13 @@ func TestConflicts(t *testing.T) {
 		name, files, policy string
 		want                []string
 	}{
-		{"values", "a.json {\"b\": {\"c\": 1}, \"a\": 1}\nb.toml #⏎b.c = 2\nc.json {\"data\": {\"b\": {\"c\": 1}}, \"source\": \"x\", \"time\": 7}\nd.json {\"b\": {\"c\": 1}, \"a\": 1}", "fail",
-			[]string{"/b/c: 1 in a.json:1, c.json:1 (x), d.json:1; 2 in b.toml:2"}},
+		{
+			"values", "a.json {\"b\": {\"c\": 1}, \"a\": 1}\nb.toml #⏎b.c = 2\nc.json {\"data\": {\"b\": {\"c\": 1}}, \"source\": \"x\", \"time\": 7}\nd.json {\"b\": {\"c\": 1}, \"a\": 1}", "fail",
+			[]string{"/b/c: 1 in a.json:1, c.json:1 (x), d.json:1; 2 in b.toml:2"},
+		},
 		{"sides", "a.json {\"a\": 1}\nb.yaml x: 1⏎a:⏎  b: 1\nc.json {\"a\": {\"b\": 2}}\nd.json {\"a\": {}}", "", []string{
-			"/a: 1 in a.json:1; {\"b\":1} in b.yaml:2; {\"b\":2} in c.json:1; {} in d.json:1", "/a/b: 1 in b.yaml:3; 2 in c.json:1"}},
+			"/a: 1 in a.json:1; {\"b\":1} in b.yaml:2; {\"b\":2} in c.json:1; {} in d.json:1", "/a/b: 1 in b.yaml:3; 2 in c.json:1",
+		}},
 		{"the root", "a.json 1\nb.json \"x\"", "fail", []string{`the root: "x" in b.json:1; 1 in a.json:1`}},
 		{"a resolver cannot", "a.json {\"a\": 1}\nb.json {\"a\": \"x\"}", "sum", []string{`/a: "x" in b.json:1; 1 in a.json:1 (sum: property /a: type: x is no number)`}},
 		{"nor what it returns be a value", "a.json {\"a\": 1}\nb.json {\"a\": 2}", "odd", []string{`/a: 1 in a.json:1; 2 in b.json:1 (odd: property /a: output: no value can be made of a struct {})`}},

@@ -87,7 +87,7 @@ func checkLine(t *testing.T, text []byte, err error) {
 	if err == nil {
 		return
 	}
-	if !errors.As(err, &l) || l.line < 0 || l.line > 1+bytes.Count(text, newline) && bytes.IndexAny(text, "\r\u0085\u2028\u2029") < 0 {
+	if !errors.As(err, &l) || l.line < 0 || l.line > 1+bytes.Count(text, newline) && !bytes.ContainsAny(text, "\r\u0085\u2028\u2029") {
 		t.Fatalf("%q: %v at %+v", text, err, l)
 	}
 }

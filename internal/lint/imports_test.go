@@ -67,6 +67,10 @@ var layers = map[string]layer{
 	"simnet/workload": {own: []string{"clock", "delta", "merge", "node", "simnet"}},
 
 	"examples/fleet/ask": {},
+	"examples/synthesize": {
+		others: []string{"github.com/pelletier/go-toml/v2", "go.yaml.in/yaml/v3"},
+		tests:  []string{"merge", "synthesize"},
+	},
 	// Whole nodes over a simulated network: only tests, which put together what
 	// the root package does and so name the libraries of both adapters.
 	"internal/bubble": {tests: []string{
