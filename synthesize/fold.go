@@ -187,7 +187,7 @@ func (f *folding) state() (*merge.MemState, error) {
 	for i := range f.stay {
 		l := &f.stay[i]
 		o := merge.Origin{Lane: laneOf(l.rank), Seq: 1, Time: clock.TimestampAt(f.set.members[l.rank].time.UnixMilli())}
-		d := delta.Delta{Entity: entity, Path: l.path, Verb: delta.Assign, Value: l.value}
+		d := delta.Delta{Entity: entity, Path: l.path, Verb: l.verb, Value: l.value}
 		if err := fold.ApplyDelta(&o, next[l.rank], &d); err != nil {
 			return nil, err
 		}

@@ -172,6 +172,8 @@ func (f *Fragment) says(p delta.Path) Source {
 type member struct {
 	Fragment
 	copies []*Fragment // sorted by file and line
+	// putOff are faults that the state has, or that other fragments mend.
+	putOff []putOff
 }
 
 // A set is the distinct fragments in their order.

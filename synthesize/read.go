@@ -15,6 +15,12 @@ func (f *folding) cover(state *merge.MemState) (*merge.Rules, error) {
 		Name: f.rules.Name, Author: f.author, // its Moves are applied: see set.flatten
 		Properties: slices.Clone(f.rules.Properties),
 	}
+	for i := range rules.Properties {
+		if p := &rules.Properties[i]; p.Ref != nil {
+			// What is referred to is not here to be looked up.
+			p.Ref = &merge.RefRule{Match: p.Ref.Match, Dangling: merge.DanglingKeep}
+		}
+	}
 	r, _, err := merge.Read(state, entity, "")
 	if err != nil {
 		return nil, err

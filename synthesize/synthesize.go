@@ -25,7 +25,8 @@
 //
 // Each fragment becomes one entry of a lane of its own, whose id is the
 // fragment's rank in that order, and each leaf of its data an assignment that
-// kills nothing. So all fragments are concurrent, the order of the kernel
+// kills nothing, or, of a property that the schema calls a bag, for each member
+// of the array an addition. So all fragments are concurrent, the order of the kernel
 // (package merge) is that of the fragments, and what differs at a path is what
 // the kernel holds as survivors there.
 //
@@ -47,6 +48,7 @@ import (
 	"strings"
 	"unicode"
 
+	"github.com/rhizome-p2p/rhizome/delta"
 	"github.com/rhizome-p2p/rhizome/merge"
 )
 
@@ -54,8 +56,12 @@ import (
 type Schema interface {
 	// Rules are what it comes to for the entity that is synthesized.
 	Rules() *merge.Rules
-	// Validate says what is wrong with a whole document, and where.
+	// Validate says what is wrong with a whole document. It joins its faults;
+	// the text of each begins with the JSON pointer of what is wrong and a colon.
 	Validate(doc any) error
+	// Bag reports whether the property at a path is a bag, which stands in a
+	// document as an array of its members.
+	Bag(p delta.Path) bool
 }
 
 // Options say how fragments are merged. The zero value is ready: no schema, and
@@ -200,7 +206,7 @@ func Fold(fragments []Fragment, o *Options) (*Result, error) {
 	if o.Schema != nil {
 		rules = o.Schema.Rules()
 	}
-	leaves, err := set.flatten(rules)
+	leaves, err := set.flatten(o.Schema)
 	if err != nil {
 		return nil, err
 	}
@@ -210,8 +216,8 @@ func Fold(fragments []Fragment, o *Options) (*Result, error) {
 		return nil, err
 	}
 	if o.Schema != nil {
-		if err := o.Schema.Validate(doc); err != nil {
-			return nil, Errors{&StateError{err}}
+		if err := set.confirm(o.Schema, doc); err != nil {
+			return nil, err
 		}
 	}
 	return &Result{

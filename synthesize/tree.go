@@ -73,30 +73,3 @@ func (t *tree) at(p delta.Path) (any, bool) {
 	}
 	return x, true
 }
-
-// each calls f for each value whose path matches the pattern, in order.
-func (t *tree) each(pattern []string, at delta.Path, f func(at delta.Path, x any) error) error {
-	return eachIn(t.root, pattern, at, f)
-}
-
-func eachIn(x any, pattern []string, at delta.Path, f func(at delta.Path, x any) error) error {
-	if len(pattern) == 0 {
-		return f(at, x)
-	}
-	m, ok := x.(map[string]any)
-	if !ok {
-		return nil
-	}
-	names := []string{pattern[0]}
-	if pattern[0] == "*" {
-		names = sortedKeys(m)
-	}
-	for _, name := range names {
-		if x, ok := m[name]; ok {
-			if err := eachIn(x, pattern[1:], at.Child(name), f); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
