@@ -248,14 +248,15 @@ func (c *boundary) bags(leaves []leaf) ([]leaf, error) {
 	return out, nil
 }
 
-// matches reports whether a rule is for the property at a path.
-func matches(r *merge.Rule, p delta.Path) bool {
-	pattern, names := r.Path.Segments(), p.Segments()
-	if len(pattern) != len(names) {
+// Matches reports whether a pattern of a path, in which a segment "*" stands
+// for any one name, is for the property at a path.
+func Matches(pattern, p delta.Path) bool {
+	want, names := pattern.Segments(), p.Segments()
+	if len(want) != len(names) {
 		return false
 	}
-	for i := range pattern {
-		if pattern[i] != "*" && pattern[i] != names[i] {
+	for i := range want {
+		if want[i] != "*" && want[i] != names[i] {
 			return false
 		}
 	}
@@ -271,7 +272,7 @@ func ruleOf(rules *merge.Rules, p delta.Path) *merge.Rule {
 		if r.Path == p {
 			return r
 		}
-		if found == nil && matches(r, p) {
+		if found == nil && Matches(r.Path, p) {
 			found = r
 		}
 	}
