@@ -217,7 +217,7 @@ func TestReport(t *testing.T) {
 			t.Errorf("%v", c)
 		}
 	}
-	if r, err = Fold(files(t, "a.json {\"a\": 1}\nb.json {\"a\": 2}"), options(t, "sum")); err != nil || !slices.Equal(r.Alarms, []string{"/a: it is a sum"}) {
+	if r, err = Fold(files(t, "a.json {\"a\": 1}\nb.json {\"a\": 2}"), options(t, "sum")); err != nil || !slices.Equal(r.Alarms, []string{"it is a sum"}) {
 		t.Errorf("%v, alarms %v", err, r.Alarms)
 	}
 

@@ -94,7 +94,7 @@ func (f *folding) read(state *merge.MemState, rules *merge.Rules) (*tree, error)
 			doc.remove(p.Path)
 		}
 		if out.Alarm != "" {
-			f.alarms = append(f.alarms, pathText(string(p.Path))+": "+out.Alarm)
+			f.alarms = append(f.alarms, out.Alarm)
 		}
 	}
 	for i := range r.Properties {

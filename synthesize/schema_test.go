@@ -37,7 +37,8 @@ func (testSchema) Rules() *merge.Rules {
 			{ID: "n", Path: "/n", Resolver: sum, Use: "sum"},
 			{ID: "deep", Path: "/deep/*/n"},
 			{ID: "first", Path: "/first", Resolver: first, Use: firstWrite},
-			{ID: "plain", Path: "/plain", Ref: &merge.RefRule{Dangling: merge.DanglingError}},
+			{ID: "plain", Path: "/plain"},
+			{ID: "ref", Path: "/ref", Ref: &merge.RefRule{Dangling: merge.DanglingError}},
 		},
 	}
 }
@@ -96,7 +97,7 @@ func TestSchemaDecides(t *testing.T) {
 		{"a pattern without a resolver", "a.json {\"deep\": {\"a\": {\"n\": 1}, \"b\": {\"n\": 1}}}\nb.json {\"deep\": {\"a\": {\"n\": 2}}}", "sum", `{"deep":{"a":{"n":3},"b":{"n":1}}}`},
 		{"moved", "a.json {\"old\": 1, \"gone\": 1}\nb.json {\"n\": 2}", "fail", `{"n":3}`},
 		{"bags unite", "a.json {\"tags\": [\"y\", \"x\"]}\nb.json {\"tags\": [\"z\", \"x\"]}\nc.json {\"tags\": []}", "fail", `{"tags":["x","y","z"]}`},
-		{"what is referred to is not looked for", `a.json {"plain": {"$ref": "x"}}`, "fail", `{"plain":{"$ref":"x"}}`},
+		{"what is referred to is not looked for", `a.json {"ref": {"$ref": "x"}}`, "fail", `{"ref":{"$ref":"x"}}`},
 		{"nothing left", `a.json {"gone": 1}`, "fail", `{}`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
