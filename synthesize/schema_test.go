@@ -157,7 +157,7 @@ func TestSchemaResolverFails(t *testing.T) {
 	_, err := Fold(files(t, `a.json {"x": 1}`), &Options{Schema: failing{}})
 	var e *StateError
 	var p *merge.PropertyError
-	if !errors.As(err, &e) || !errors.As(err, &p) || p.Path != "/x" || p.Kind != merge.ErrorFailed {
+	if !errors.As(err, &e) || !errors.As(err, &p) || p.Kind != merge.ErrorFailed || err.Error() != "merged state: /x: property x: failed: out of luck" {
 		t.Error(err)
 	}
 }

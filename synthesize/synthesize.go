@@ -146,8 +146,14 @@ func (e *FragmentError) Unwrap() error { return e.Err }
 // fragments do not: a required property is in none of them.
 type StateError struct{ Err error }
 
-// Error says what is wrong with the state.
-func (e *StateError) Error() string { return "merged state: " + e.Err.Error() }
+// Error says what is wrong with the state, and where.
+func (e *StateError) Error() string {
+	at := "merged state: "
+	if p := new(merge.PropertyError); errors.As(e.Err, &p) {
+		at += pathText(string(p.Path)) + ": "
+	}
+	return visible(at + e.Err.Error())
+}
 
 // Unwrap returns what is wrong.
 func (e *StateError) Unwrap() error { return e.Err }
