@@ -30,7 +30,11 @@ const (
 	// level for the envelope, and one for the form of references.
 	maxNesting = 64 + 2
 
+	// maxTOMLMembers bounds the names in one table of TOML: the library looks for
+	// repeated ones by going through all of them.
+	maxTOMLMembers = 8 << 10
+
 	// maxProbeBytes bounds what is parsed again to find the line of a mistake
 	// in YAML.
-	maxProbeBytes = 16 << 20
+	maxProbeBytes = 4 << 20
 )

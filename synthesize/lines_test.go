@@ -2,6 +2,7 @@ package synthesize
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -53,6 +54,9 @@ func TestMistakes(t *testing.T) {
 		{"a.toml", "[[t]]\nx = 1\n[[t]]\n\nx = nan", 5, "/t/1/x", "not a finite number"},
 		{"a.toml", "x = 1\ny = 9223372036854775808", 2, "-", "64-bit"},
 		{"a.toml", "x = 1\n" + strings.Repeat("a.", 100) + "a = 1", 2, "-", "more than 66 names"},
+		{"a.toml", "x = 1\n" + many("x%d = 1\n", maxTOMLMembers), maxTOMLMembers + 1, "-", "more than 8192 names"},
+		{"a.toml", many("[t%d]\n", maxTOMLMembers+1), maxTOMLMembers + 1, "-", "more than 8192 names"},
+		{"a.yaml", many("x%d: [\n", 4000), 0, "-", "(in line 4000 at the latest)"},
 		{"a.toml", "x = 1\ny = " + deep, 2, "/y" + strings.Repeat("/0", 66), "nested deeper than 64"},
 		{"a.toml", "x = 1\ny = \"\xff\"", 2, "-", "UTF-8"},
 		{"a.toml", "x = 1\ny = 2021-13-01", 2, "-", "date"},
@@ -119,4 +123,13 @@ func laughs() string {
 		text += string(i) + ": &" + string(i) + " [" + strings.Repeat("*"+string(i-1)+",", 10) + "]\n"
 	}
 	return text
+}
+
+// many repeats a line with a number in it.
+func many(line string, n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, line, i)
+	}
+	return b.String()
 }

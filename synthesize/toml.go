@@ -15,8 +15,8 @@ import (
 // writes them; those without an offset lack it there too.
 func parseTOML(text []byte) ([]document, error) {
 	w := walkTOML(text)
-	if w.deep > 0 {
-		return nil, &lineError{w.deep, fmt.Errorf("toml: a key of more than %d names", maxNesting)}
+	if w.refused != nil {
+		return nil, w.refused
 	}
 	var m map[string]any
 	if err := toml.Unmarshal(text, &m); err != nil {

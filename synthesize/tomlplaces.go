@@ -1,6 +1,7 @@
 package synthesize
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -14,8 +15,8 @@ type tomlWalk struct {
 	starts      []int // of the lines
 	root, table *place
 
-	// deep is the line of a key of too many names, else 0.
-	deep int
+	// refused is that the text is more than the library should be given.
+	refused error
 	// again is the line of a name that stands twice in an inline table, name
 	// the name and outer the line of the key that has the table; else 0.
 	again, outer int
@@ -33,7 +34,7 @@ func walkTOML(text []byte) *tomlWalk {
 	}
 	w.table = w.root
 	w.parser.Reset(text)
-	for w.parser.NextExpression() && w.deep == 0 {
+	for w.parser.NextExpression() && w.refused == nil {
 		e := w.parser.Expression()
 		switch e.Kind {
 		case unstable.Table:
@@ -60,6 +61,12 @@ func (w *tomlWalk) repeated(line int, err error) int {
 	return line
 }
 
+func (w *tomlWalk) refuse(at unstable.Range, format string, args ...any) {
+	if w.refused == nil {
+		w.refused = &lineError{w.lineOf(at), fmt.Errorf("toml: "+format, args...)}
+	}
+}
+
 func (w *tomlWalk) lineOf(raw unstable.Range) int {
 	i, found := slices.BinarySearch(w.starts, int(raw.Offset))
 	if found {
@@ -80,8 +87,9 @@ func (w *tomlWalk) line(key unstable.Iterator) int {
 func (w *tomlWalk) descend(p *place, key unstable.Iterator) *place {
 	for names := 1; key.Next(); names++ {
 		n := key.Node()
-		if names > maxNesting && w.deep == 0 {
-			w.deep = w.lineOf(n.Raw)
+		if names > maxNesting {
+			w.refuse(n.Raw, "a key of more than %d names", maxNesting)
+			break
 		}
 		if len(p.items) > 0 {
 			p = p.items[len(p.items)-1]
@@ -90,6 +98,9 @@ func (w *tomlWalk) descend(p *place, key unstable.Iterator) *place {
 		if next == nil {
 			next = &place{line: w.lineOf(n.Raw)}
 			p.set(string(n.Data), next)
+			if len(p.members) > maxTOMLMembers {
+				w.refuse(n.Raw, "more than %d names in one table", maxTOMLMembers)
+			}
 		}
 		p = next
 	}
