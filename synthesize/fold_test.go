@@ -86,6 +86,7 @@ func TestFold(t *testing.T) {
 		{"one", `a.json {"b": 1.0, "a": {"x": [1, 2.50]}}`, "", `{"a":{"x":[1,2.5]},"b":1}`},
 		{"objects merge", "a.json {\"a\": {\"x\": 1}}\nb.toml a.y = 2\nc.yaml a: {z: 3}", "", `{"a":{"x":1,"y":2,"z":3}}`},
 		{"equal values agree", "a.json {\"a\": 1}\nb.toml a = 1.0\nc.yaml a: 1", "", `{"a":1}`},
+		{"numbers agree as they print", "a.json {\"a\": 1, \"b\": 1}\nb.toml a = 1.0\nc.yaml {a: 1e0, c: [1.0]}\nd.json {\"c\": [1], \"d\": 1}", "", `{"a":1,"b":1,"c":[1],"d":1}`},
 		{"a scalar", `a.json 5`, "", `5`},
 		{"an array is one value", "a.json [1]\nb.yaml [1]", "", `[1]`},
 		{"nothing", `a.json {}`, "", `{}`},
