@@ -13,7 +13,7 @@ import (
 // randomness, and the world that replays them from a seed. What is not a driver
 // of package node belongs to its Replica, so that a new file is pure until
 // somebody says otherwise here.
-var core = []string{"digest", "clock", "delta", "merge", "merge/schema", "catalog", "oplog", "gossip", "compaction", "node", "simnet", "feed"}
+var core = []string{"digest", "clock", "delta", "merge", "merge/schema", "catalog", "oplog", "gossip", "compaction", "node", "simnet", "feed", "synthesize"}
 
 var drivers = []string{
 	"node/catalogs.go", // catalogs are made beside the loop
@@ -28,6 +28,9 @@ var drivers = []string{
 	"node/status.go",   // asks peers, and waits
 	"node/verify.go",   // rereads the store beside the loop
 	"simnet/run.go",    // says how long a run took
+
+	"synthesize/dir.go",   // reads a directory
+	"synthesize/write.go", // replaces a file
 }
 
 // banned are the functions that the core must not call, by import path. For

@@ -45,6 +45,8 @@ var layers = map[string]layer{
 
 	"compaction": {own: []string{"digest", "clock", "delta", "merge", "oplog"}},
 
+	"synthesize": {own: []string{"clock", "delta", "merge"}, others: []string{"github.com/pelletier/go-toml/v2", "go.yaml.in/yaml/v3"}},
+
 	"storage/storagetest": {own: []string{"storage"}, others: []string{"pgregory.net/rapid"}},
 	"storage/pebblestore": {own: []string{"storage"}, others: []string{"github.com/cockroachdb/pebble/v2"}, tests: []string{"storage/storagetest"}},
 	"gossip/p2p": {own: []string{"gossip"}, others: []string{
@@ -64,7 +66,7 @@ var layers = map[string]layer{
 
 	"cmd/rhizome": {own: []string{"cmd/rhizome/internal/cli"}, tests: []string{"api"}},
 	"cmd/rhizome/internal/cli": {
-		own:    []string{".", "backup", "clock", "delta", "merge", "merge/schema", "node", "api", "api/server", "api/client", "cmd/rhizome/internal/config", "simnet", "simnet/workload"},
+		own:    []string{".", "backup", "clock", "delta", "merge", "merge/schema", "node", "api", "api/server", "api/client", "cmd/rhizome/internal/config", "simnet", "simnet/workload", "synthesize"},
 		others: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term"},
 	},
 	"cmd/rhizome/internal/config": {own: []string{".", "api", "api/server"}, others: []string{"github.com/pelletier/go-toml/v2"}},
@@ -73,6 +75,10 @@ var layers = map[string]layer{
 	"simnet/workload": {own: []string{"catalog", "clock", "delta", "digest", "merge", "node", "simnet"}},
 
 	"examples/fleet/ask": {},
+	"examples/synthesize": {
+		others: []string{"github.com/pelletier/go-toml/v2", "go.yaml.in/yaml/v3"},
+		tests:  []string{"merge", "synthesize"},
+	},
 	// Whole nodes over a simulated network: only tests, which put together what
 	// the root package does and so name the libraries of both adapters.
 	"internal/bubble": {tests: []string{

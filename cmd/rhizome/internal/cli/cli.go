@@ -60,7 +60,10 @@ const lockWait = 10 * time.Second
 func Run(ctx context.Context, args []string, p Process) int {
 	a := &app{Process: p}
 	root := a.root()
-	args, err := takeDashes(root, args)
+	args, err := takeMode(root, args)
+	if err == nil {
+		args, err = takeDashes(root, args)
+	}
 	if err == nil {
 		root.SetArgs(args)
 		err = root.ExecuteContext(ctx)
@@ -204,7 +207,7 @@ A KEY is an entity id, optionally with a JSON pointer: host/web-1#/cpu/cores.`,
 		a.logCmd(), a.showCmd(), a.importCmd(), a.exportCmd(), a.peersCmd(), a.verifyCmd(), a.compactCmd(), a.checkpointsCmd(), a.diffCmd(), a.configCmd(),
 		a.backupCmd(), a.restoreCmd(), a.repairCmd(),
 		a.schemaCmd(), a.resolverCmd(), a.viewCmd(), a.explainCmd(),
-		a.simCmd(), a.versionCmd(), a.completionCmd(),
+		a.synthesizeCmd(), a.simCmd(), a.versionCmd(), a.completionCmd(),
 	)
 	return root
 }

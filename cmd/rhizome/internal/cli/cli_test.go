@@ -21,10 +21,11 @@ func TestCommands(t *testing.T) {
 		"log": "lane since follow", "show": "", "import": "", "export": "at", "peers": "", "peers ls": "", "peers add": "",
 		"peers rm": "", "verify": "backup", "backup": "force without-identity", "restore": "new-identity", "repair": "timeout bootstrap listen force", "compact": "to force dry-run", "checkpoints": "", "diff": "", "config": "", "config show": "origin", "config validate": "", "version": "",
 		"completion": "",
-		"explain": "view raw", "schema": "", "schema add": "", "schema check": "", "schema ls": "", "schema show": "version", "schema rm": "",
+		"explain":    "view raw", "schema": "", "schema add": "", "schema check": "", "schema ls": "", "schema show": "version", "schema rm": "",
 		"schema require": "", "schema gen": "", "schema gen ts": "", "schema gen jsonschema": "", "resolver": "",
 		"resolver add": "cel wasm description", "resolver ls": "", "resolver rm": "", "view": "", "view add": "", "view ls": "",
 		"view rm": "", "view show": "at after limit",
+		"synthesize": "input-dir output-path schema on-conflict report mode",
 		"sim":        "peers writers seed virtual faults workload trace svg until-failure",
 	}
 	root := new(app).root()
