@@ -299,6 +299,41 @@ func TestAdmitRoot(t *testing.T) {
 	}
 }
 
+// TestAdmitMigrated: what is read after the transaction is read as migrations
+// have it.
+func TestAdmitMigrated(t *testing.T) {
+	c := compileOf(t, schemaOf(`{"id":"stock","path":"/stock","verb":"counter","type":{"maximum":10}},
+		{"id":"box","path":"/box","type":{"type":"object","additionalProperties":{"type":"integer"}}},
+		{"id":"need","path":"/in/need","required":true}`,
+		`"migrate":[{"rename":{"from":"/count","to":"/stock"}},{"retype":{"path":"/old/*","to":"integer"}},{"rename":{"from":"/old/*","to":"/box/*"}}]`))
+	for _, x := range []struct{ before, txn, want string }{
+		{`inc /count 7`, `inc /stock 3`, ""},
+		{`inc /count 7;inc /count 1`, `inc /stock 3`, `property "stock": 11 is above 10`},
+		{`put /old/w "3"`, `put /box/h 2`, ""},
+		{`put /old/w "x"`, `put /box/h 2`, ""}, // it reads as an error, and as no member
+		{`put /box/w "3"`, `put /box/h 2`, `property "box": is a string`},
+		{`put /x 1`, `leaf /in {"other":1}`, ""},
+		{`put /in/other 1`, `leaf /in {"other":1}`, `property "need": is required`},
+		{`put /in/need 1`, `leaf /in {"need":1}`, ""},
+	} {
+		w := newWriter(t)
+		for _, txn := range []string{x.before, x.txn} {
+			w.begin(false)
+			for op := range strings.SplitSeq(txn, ";") {
+				w.do(op)
+			}
+		}
+		err := c.Admit(w, "e/1", w.txn)
+		if x.want == "" && err != nil || x.want != "" && (err == nil || !strings.Contains(err.Error(), x.want)) {
+			t.Errorf("%s, then %s: %v, want %q", x.before, x.txn, err, x.want)
+		}
+	}
+	inc := merge.Survivor{Verb: delta.Inc, Value: delta.IncValue{Amount: 1, Total: 8}.Value()}
+	if v, err := valueOf(&inc); v != int64(8) || err != nil {
+		t.Errorf("a part of a counter is %v, %v", v, err)
+	}
+}
+
 // TestConcurrentCounter: the total is that of all lanes.
 func TestConcurrentCounter(t *testing.T) {
 	c := compileOf(t, shopText)

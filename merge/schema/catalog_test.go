@@ -157,7 +157,8 @@ func TestActive(t *testing.T) {
 	back3 := mustParse(t, `{"name":"s","version":3,"entities":["e"],"properties":[{"id":"c","path":"/cost/net"}]}`)
 	bad4 := &Schema{Name: "s", Version: 4}
 	made := &Schema{Name: "t", Version: 1, Entities: []string{"t"}, Properties: []Property{{ID: "a", Path: "/a", Verb: Register}}}
-	c := NewCatalog([]*Schema{bad4, other2, v1, back3, v2, v2, made}, nil, nil)
+	badA := &Schema{Name: "a", Version: 1, Properties: []Property{}}
+	c := NewCatalog([]*Schema{bad4, other2, v1, back3, v2, v2, made, badA}, nil, nil)
 	if len(c.Schemas()) != 2 || c.For("e").Schema != v2 || c.For("t").Schema != made {
 		t.Errorf("active are %v", c.Schemas())
 	}
@@ -166,6 +167,7 @@ func TestActive(t *testing.T) {
 		got = append(got, fmt.Sprintf("%s@%d %s", p.Schema, p.Version, p.Text))
 	}
 	want := []string{
+		"a@1 schema: /entities: names no entities",
 		"s@2 another document of this version counts",
 		`s@3 schema: /properties/0/path: path "/cost/net" of property "c" is renamed away by version 2`,
 		"s@4 schema: /entities: names no entities",

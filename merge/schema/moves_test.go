@@ -287,3 +287,17 @@ func leaves(moved []merge.Moved) map[string]string {
 	}
 	return out
 }
+
+func BenchmarkMove(b *testing.B) {
+	m := moverOf(b, renameCost, renamePrice, renameNotes, splitName, retype("/size", "number"))
+	for _, p := range []delta.Path{"/elsewhere/deep", "/cost"} {
+		b.Run(string(p), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := m.move(p, int64(5)); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

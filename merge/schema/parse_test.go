@@ -251,7 +251,7 @@ func mistakesOf(err error) (all []*Mistake) {
 // TestAllMistakes: a document is told all that is wrong with it at once, and
 // not what only follows from that.
 func TestAllMistakes(t *testing.T) {
-	_, err := Parse([]byte(`{"name": "", "version": 0, "entities": ["***"], "proto": "message", "properties": [
+	_, err := Parse([]byte(`{"name": 5, "version": 0, "entities": ["***"], "proto": "message", "properties": [
 		{"id": "a", "path": "/a", "type": {"$proto": "M"}}, {"id": "a", "path": "/a"},
 		{"id": "x", "path": "/x", "resolver": "r", "depends": ["y"]}, {"id": "y", "path": "/y", "resolver": "r", "depends": ["x"]},
 		{"id": "p", "path": "/p", "resolver": "r", "depends": ["q"]}, {"id": "q", "path": "/q", "resolver": "r", "depends": ["p"]}]}`))
