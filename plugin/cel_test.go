@@ -51,6 +51,11 @@ func TestExpressions(t *testing.T) {
 		{`lists.range(3).transformMapEntry(i, v, {string(v): i + 1})`, map[string]any{"0": int64(1), "1": int64(2), "2": int64(3)}},
 		{`{"a": 1, "b": 2}.transformMap(k, v, v * 2)`, map[string]any{"a": int64(2), "b": int64(4)}},
 		{`cel.bind(x, 20, x + x + 2)`, int64(42)},
+		{`values[5] == {"a": [1], "b": true} && values[5] != {"a": [1], "b": false} && "a" in values[5] && !("c" in values[5])`, true},
+		{
+			`cel.bind(long, lists.range(5000).map(i, "x").join(), cel.bind(m, {string(long): 1}, [m.map(k, k.size())[0], m == m ? 1 : 0, m.transformList(k, v, v)[0]]))`,
+			[]any{int64(5000), int64(1), int64(1)},
+		},
 		{`"abcabc".replace("b", "--").indexOf("c") + "abcabc".lastIndexOf("b")`, int64(7)},
 	} {
 		if tt.want == nil && tt.expr != `null` {
@@ -76,6 +81,8 @@ func TestExpressionErrors(t *testing.T) {
 	}{
 		{`1 / (values[0] - 1)`, merge.ErrorFailed, "division by zero"},
 		{`deps.price`, merge.ErrorFailed, "no such key: price"},
+		{`{"a": 1}[lists.range(5000).map(i, "x").join()]`, merge.ErrorFailed, "a key of more than 4096 bytes"},
+		{`lists.range(5000).map(i, "x").join() in deps`, merge.ErrorFailed, "a key of more than 4096 bytes"},
 		{`values[7]`, merge.ErrorFailed, "index out of bounds: 7"},
 		{`9223372036854775807 + values[0]`, merge.ErrorFailed, "integer overflow"},
 		{`values[0] + "a"`, merge.ErrorFailed, "no such overload"},
@@ -191,6 +198,8 @@ var hostile = []struct {
 	{text(18, `lists.range(500000).exists(i, fail(x) == 1)`), merge.ErrorCost},
 	{text(18, `lists.range(500000).exists(i, {"a": 1}[x] == 1)`), merge.ErrorCost},
 	{text(18, `lists.range(500000).exists(i, int(x) == 1)`), merge.ErrorCost},
+	{text(20, `lists.range(500000).all(i, !(x in deps) || true)`), merge.ErrorCost},
+	{text(20, `cel.bind(m, {string(x): 1}, lists.range(500000).all(i, m[x] == 1 || true))`), merge.ErrorCost},
 	// A list that holds itself twice, again and again.
 	{doubled(23, `[#, #]`, `x == x`), merge.ErrorMemory},
 	{doubled(23, `# + # + # + #`, `x.size()`), merge.ErrorMemory},
@@ -312,8 +321,10 @@ func TestMapOrder(t *testing.T) {
 		{`deps.transformMap(k, v, v).map(k, k)`, sorted},
 		{`deps.transformMapEntry(k, v, {string(k): v}).map(k, k)`, sorted},
 		{`lists.range(12).transformMapEntry(i, v, {int(v): i}).map(k, k)[11]`, int64(11)},
-		{`{2u: 0, 1: 0, true: 0, "a": 0, -3: 0, 1u: 0, false: 0, "": 0, 18446744073709551615u: 0}.map(k, string(k)).join(",")`,
-			"false,true,-3,1,1,2,18446744073709551615,,a"},
+		{
+			`{2u: 0, 1: 0, true: 0, "a": 0, -3: 0, 1u: 0, false: 0, "": 0, 18446744073709551615u: 0}.map(k, string(k)).join(",")`,
+			"false,true,-3,1,1,2,18446744073709551615,,a",
+		},
 		{`deps.exists_one(k, k == "k03") ? deps.map(k, deps[k].z)[0] : 0`, int64(39)},
 	} {
 		r := expr(t, tt.expr)

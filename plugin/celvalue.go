@@ -9,6 +9,7 @@ import (
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
 	"cel.dev/cel-go/common/types/traits"
+
 	"github.com/rhizome-p2p/rhizome/delta"
 )
 
@@ -97,6 +98,41 @@ func (m *sortedMap) sortedKeys() []ref.Val {
 	return m.keys
 }
 
+// Find returns the value of a key. Looking up costs one step, however long the
+// key, so a long one is refused; it can be walked to.
+func (m *sortedMap) Find(key ref.Val) (ref.Val, bool) {
+	if textLength(key) > maxKeyBytes {
+		return types.NewErr("a key of more than %d bytes", maxKeyBytes), false
+	}
+	return m.Mapper.Find(key)
+}
+
+// Get returns the value of a key, or an error.
+func (m *sortedMap) Get(key ref.Val) ref.Val {
+	v, ok := m.Find(key)
+	if !ok {
+		return types.ValOrErr(v, "no such key: %v", key)
+	}
+	return v
+}
+
+// Contains says whether there is a key.
+func (m *sortedMap) Contains(key ref.Val) ref.Val {
+	v, ok := m.Find(key)
+	if types.IsError(v) && !ok {
+		return v
+	}
+	return types.Bool(ok)
+}
+
+// Equal compares with another map.
+func (m *sortedMap) Equal(other ref.Val) ref.Val {
+	if o, ok := other.(*sortedMap); ok {
+		other = o.Mapper
+	}
+	return m.Mapper.Equal(other)
+}
+
 // Iterator yields the keys in order.
 func (m *sortedMap) Iterator() traits.Iterator {
 	return types.NewRefValList(types.DefaultTypeAdapter, m.sortedKeys()).Iterator()
@@ -105,7 +141,7 @@ func (m *sortedMap) Iterator() traits.Iterator {
 // Fold calls f for each entry in the order of keys.
 func (m *sortedMap) Fold(f traits.Folder) {
 	for _, k := range m.sortedKeys() {
-		v, _ := m.Find(k)
+		v, _ := m.Mapper.Find(k)
 		if !f.FoldEntry(k, v) {
 			return
 		}
@@ -195,8 +231,8 @@ func (e *exporter) value(v ref.Val, depth int) (any, error) {
 		return string(v), nil
 	case types.Bytes:
 		return []byte(v), nil
-	case traits.Mapper:
-		return e.object(v, depth)
+	case *sortedMap:
+		return e.object(v.Mapper, depth)
 	case traits.Lister:
 		out := []any{}
 		for it := v.Iterator(); it.HasNext() == types.True; {

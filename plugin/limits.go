@@ -11,8 +11,8 @@ import (
 // Limits bound what one call of a resolver may take. The zero value of each
 // field means its default.
 type Limits struct {
-	// Cost is how many steps a CEL expression may take; see Prices in the
-	// package documentation. Zero means DefaultCost. It must be the same on all
+	// Cost is how many steps a CEL expression may take, as the package
+	// documentation counts them. Zero means DefaultCost. It must be the same on all
 	// nodes, since it decides whether a property has a value.
 	Cost uint64
 	// Instructions is how many instructions of WebAssembly one call of a module
@@ -25,7 +25,7 @@ type Limits struct {
 	CallTime time.Duration
 	// MemoryPages is how many pages of 64 KiB the memory of a module may grow
 	// to. Zero means DefaultMemoryPages. Each call that runs holds as much. It
-	// should be the same on all nodes.
+	// must be the same on all nodes.
 	MemoryPages uint32
 	// CachedModules is how many compiled modules a Runtime keeps that nobody
 	// uses. Zero means DefaultCachedModules, less than zero none.
@@ -37,8 +37,8 @@ const (
 	// dozens of times; the worst that it can do with that takes about a second.
 	DefaultCost = 1_000_000
 
-	// DefaultInstructions take some 100 ms, a thousand times what a module needs
-	// for a property with ten survivors.
+	// DefaultInstructions take some 100 ms, two hundred times what the median of
+	// ten survivors takes.
 	DefaultInstructions = 10_000_000
 
 	// DefaultCallTime is twenty times what DefaultInstructions take. A machine
@@ -76,6 +76,9 @@ const (
 	// maxTextBytes bounds what a resolver says about itself: an error or a reason
 	// that fits on a screen.
 	maxTextBytes = 1 << 10
+
+	// maxKeyBytes bounds the key that a map is asked for, which has to be hashed.
+	maxKeyBytes = 4 << 10
 
 	// maxWeighDepth is more than an expression of maxNesting can nest values of
 	// delta.MaxDepth.
@@ -139,7 +142,7 @@ func (l Limits) withDefaults() Limits {
 	l.Cost = cmp.Or(l.Cost, DefaultCost)
 	l.Instructions = cmp.Or(l.Instructions, DefaultInstructions)
 	l.CallTime = cmp.Or(l.CallTime, DefaultCallTime)
-	l.MemoryPages = cmp.Or(l.MemoryPages, DefaultMemoryPages)
+	l.MemoryPages = min(cmp.Or(l.MemoryPages, DefaultMemoryPages), 1<<16) // all that 32 bits address
 	l.CachedModules = max(cmp.Or(l.CachedModules, DefaultCachedModules), 0)
 	return l
 }

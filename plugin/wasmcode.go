@@ -12,6 +12,12 @@ const (
 	startExport = "rhizome.start"
 )
 
+// cutInstructions and compareInstructions are what cut and compare add.
+const (
+	cutInstructions     = 4
+	compareInstructions = 8
+)
+
 // A meter makes a module count the instructions that it executes, and trap when
 // there are too many. So it stops after the same instruction on every node,
 // however fast that is.
@@ -20,7 +26,7 @@ const (
 // first is executed if and only if all are, unless there is a trap. Each segment
 // begins with adding its length to the global. Where a loop or a function
 // begins, and before an instruction whose operand decides how long it takes, the
-// sum is compared.
+// sum is compared. What this adds to the code is counted too.
 type meter struct {
 	most      uint64
 	start     int64    // the start function, -1 for none
@@ -153,12 +159,12 @@ func (f *function) cut() {
 		return
 	}
 	f.out = f.appendGlobal(f.out, 0x23)
-	f.out = appendI64(f.out, f.n)
+	f.out = appendI64(f.out, f.n+cutInstructions)
 	f.out = append(f.out, 0x7c) // i64.add
 	f.out = f.appendGlobal(f.out, 0x24)
 	f.out = append(f.out, f.segment...)
 	f.segment, f.n = f.segment[:0], 0
-	f.emitted += 4
+	f.emitted += cutInstructions
 }
 
 // addOperand writes the code that adds the i32 on top of the stack, in
@@ -185,7 +191,8 @@ func (f *function) compare() {
 	f.out = appendI64(f.out, f.most)
 	f.out = append(f.out, 0x56, 0x04, 0x40, 0x00, 0x0b) // i64.gt_u, if, unreachable, end
 	f.out = append(f.out, 0x03, 0x40, 0x0b)             // loop, end
-	f.emitted += 8
+	f.n += compareInstructions
+	f.emitted += compareInstructions
 }
 
 // appendGlobal appends global.get (0x23) or global.set (0x24) of the count.

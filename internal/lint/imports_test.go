@@ -71,6 +71,9 @@ var layers = map[string]layer{
 	},
 	"cmd/rhizome/internal/config": {own: []string{".", "api", "api/server"}, others: []string{"github.com/pelletier/go-toml/v2"}},
 
+	// What a schema brings along may run: the only importer of both libraries.
+	"plugin": {own: []string{"clock", "delta", "merge"}, others: []string{"cel.dev/cel-go", "github.com/tetratelabs/wazero"}},
+
 	"simnet":          {own: []string{"clock", "delta", "storage", "oplog", "gossip", "compaction", "node"}, tests: []string{"simnet/workload", "internal/plant", "merge"}},
 	"simnet/workload": {own: []string{"catalog", "clock", "delta", "digest", "merge", "node", "simnet"}},
 
