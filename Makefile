@@ -7,14 +7,15 @@ GOLANGCI := $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)
 
 # The packages that must hold under the race detector, and those whose
 # statements the tests must reach.
-RACE := ./clock ./digest ./delta ./merge ./storage/... ./oplog ./gossip ./compaction ./node
-CORE := clock delta merge oplog gossip compaction node
+RACE := ./clock ./digest ./delta ./merge/... ./catalog ./plugin ./storage/... ./oplog ./gossip ./compaction ./node ./feed ./synthesize
+CORE := clock delta merge merge/schema catalog oplog gossip compaction node
+COVER := $(CORE) plugin feed synthesize
 MIN_COVER := 90
 
 FUZZTIME ?= 20s
 BENCH ?= .
 
-.PHONY: build build32 test race vet lint tools fmt fuzz sim sim-long same planted schedules bench cover tidy generate check tour fleet
+.PHONY: build build32 test race vet lint tools fmt fuzz sim sim-long same planted schedules laws bench cover tidy generate check tour fleet
 
 build:
 	$(GO) build ./...
@@ -95,6 +96,12 @@ schedules:
 	$(GO) test ./merge -count=1 -timeout 0 -v -run '^TestSchedules$$' -schedules $(FOLDS)
 	$(GO) test ./node -count=1 -timeout 0 -v -run '^TestCompacting$$' -seeds $(REPLICAS)
 
+# Random histories that every verb and every resolver is held to.
+HISTORIES ?= 10000
+
+laws:
+	$(GO) test ./merge -count=1 -timeout 0 -run '^Test(Delivery|Join|Meaning|Bounds|Counters|Reads|Resolvers|ResolversAfterCompaction)$$' -histories $(HISTORIES)
+
 bench:
 	$(GO) test ./... -run '^$$' -bench '$(BENCH)' -benchmem
 
@@ -102,10 +109,11 @@ bench:
 # nothing about their own claims.
 cover:
 	@mkdir -p coverage
-	@fail=0; for p in $(CORE); do \
-		$(GO) test -coverprofile coverage/$$p.out ./$$p >coverage/$$p.log 2>&1 || { cat coverage/$$p.log; exit 1; }; \
-		pct=$$($(GO) tool cover -func coverage/$$p.out | awk '/^total:/ { sub("%", "", $$3); print $$3 }'); \
-		printf '%-10s %5s %%\n' $$p "$$pct"; \
+	@fail=0; for p in $(COVER); do \
+		f=coverage/$$(echo $$p | tr / -); \
+		$(GO) test -coverprofile $$f.out ./$$p >$$f.log 2>&1 || { cat $$f.log; exit 1; }; \
+		pct=$$($(GO) tool cover -func $$f.out | awk '/^total:/ { sub("%", "", $$3); print $$3 }'); \
+		printf '%-12s %5s %%\n' $$p "$$pct"; \
 		awk -v have="$$pct" -v want=$(MIN_COVER) 'BEGIN { exit !(have + 0 < want) }' && \
 			{ echo "$$p: coverage is below $(MIN_COVER) %" >&2; fail=1; } || :; \
 	done; exit $$fail

@@ -96,11 +96,27 @@ func (s *Survivor) reads() any {
 	return anyOf(s.Value)
 }
 
+// encoded returns what the survivor reads as in canonical bytes: of an inc not
+// its value, whose bytes an array of two integers may have, too.
+func (s *Survivor) encoded() delta.Value {
+	if s.Verb == delta.Inc {
+		if inc, ok := s.Value.Inc(); ok {
+			return delta.Int(inc.Total)
+		}
+	}
+	return s.Value
+}
+
+// same reports whether two survivors read as the same value.
+func (in *Input) same(i, j int) bool {
+	return bytes.Equal(in.Survivors[i].encoded(), in.Survivors[j].encoded())
+}
+
 // show marks the survivors whose value is that of the i-th one.
 func (in *Input) show(i int) (shown []bool, differ bool) {
 	shown = make([]bool, len(in.Survivors))
 	for j := range in.Survivors {
-		shown[j] = bytes.Equal(in.Survivors[j].Value, in.Survivors[i].Value)
+		shown[j] = in.same(j, i)
 		differ = differ || !shown[j]
 	}
 	return shown, differ
@@ -111,7 +127,7 @@ func (in *Input) one(i int, why string) Output {
 	out := Output{Value: in.value(i), Shown: make([]bool, len(in.Survivors)), Why: why}
 	out.Shown[i] = true
 	for j := range in.Survivors {
-		out.Conflict = out.Conflict || !bytes.Equal(in.Survivors[j].Value, in.Survivors[i].Value)
+		out.Conflict = out.Conflict || !in.same(j, i)
 	}
 	return out
 }
@@ -142,7 +158,7 @@ func extreme(in *Input, sign int) (Output, error) {
 		if err != nil {
 			return Output{}, err
 		}
-		if c = cmp.Or(c, bytes.Compare(in.Survivors[i].Value, in.Survivors[best].Value)); c*sign > 0 {
+		if c = cmp.Or(c, bytes.Compare(in.Survivors[i].encoded(), in.Survivors[best].encoded())); c*sign > 0 {
 			best = i
 		}
 	}
@@ -172,10 +188,7 @@ func Compare(a, b any) (int, error) {
 func distinct(in *Input) (Output, error) {
 	values := make([]delta.Value, len(in.Survivors))
 	for i := range in.Survivors {
-		values[i] = in.Survivors[i].Value
-		if in.Survivors[i].Verb == delta.Inc {
-			values[i] = encoded(in.value(i))
-		}
+		values[i] = in.Survivors[i].encoded()
 	}
 	return Output{Value: sorted(values), Why: "the distinct values"}, nil
 }

@@ -33,10 +33,11 @@ func (m majority) Resolve(in *Input) (Output, error) {
 			continue
 		}
 		seen[who] = true
-		c, ok := at[string(s.Value)]
+		value := string(s.encoded())
+		c, ok := at[value]
 		if !ok {
 			c = len(choices)
-			at[string(s.Value)] = c
+			at[value] = c
 			choices = append(choices, choice{newest: i})
 		}
 		choices[c].votes++

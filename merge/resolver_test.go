@@ -80,7 +80,7 @@ func naiveExtreme(sign int) naive {
 			case xText && yText:
 				c = strings.Compare(x, y)
 			case a != nil && b != nil:
-				c = cmp.Or(a.Cmp(b), bytes.Compare(s.Value, best.Value))
+				c = cmp.Or(a.Cmp(b), bytes.Compare(valueOf(s.x), valueOf(best.x)))
 			default:
 				return nil, false, false
 			}
@@ -168,15 +168,15 @@ func naiveMajority(met func(votes, of int) bool) naive {
 		}
 		votes := map[string]int{}
 		for _, s := range newest {
-			votes[string(s.Value)]++
+			votes[string(valueOf(s.x))]++
 		}
 		var best naiveSurvivor
 		for _, s := range oldestFirst(slices.Collect(maps.Values(newest))) {
-			if votes[string(s.Value)] >= votes[string(best.Value)] {
+			if votes[string(valueOf(s.x))] >= votes[string(valueOf(best.x))] {
 				best = s
 			}
 		}
-		if !met(votes[string(best.Value)], len(newest)) {
+		if !met(votes[string(valueOf(best.x))], len(newest)) {
 			return nil, false, true
 		}
 		return best.x, false, true
@@ -258,7 +258,7 @@ var specs = []struct {
 	})},
 	{Conflict, nil, func(in []naiveSurvivor) (any, bool, bool) {
 		for _, s := range in {
-			if !bytes.Equal(s.Value, in[0].Value) {
+			if !bytes.Equal(valueOf(s.x), valueOf(in[0].x)) {
 				return nil, false, true
 			}
 		}
