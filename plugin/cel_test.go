@@ -97,6 +97,7 @@ func TestExpressionErrors(t *testing.T) {
 		{`0.0 / 0.0`, merge.ErrorOutput, "not a finite number"},
 		{`18446744073709551615u`, merge.ErrorOutput, "past int64"},
 		{`int`, merge.ErrorOutput, "a type is no value"},
+		{`{1.5: 2}`, merge.ErrorFailed, "unsupported key type: double"},
 		{`{1: 2}`, merge.ErrorOutput, "keys of an object"},
 		{`{"$ref": 1}`, merge.ErrorOutput, "$ref"},
 		{`lists.range(20).map(i, lists.range(15000))`, merge.ErrorOutput, "262144"},

@@ -287,3 +287,12 @@ func TestCompileIsGivenUp(t *testing.T) {
 		t.Errorf("got %v, %v", m, err)
 	}
 }
+
+// TestInstructionForms: a module means the same after it was rewritten, whatever
+// instructions it uses.
+func TestInstructionForms(t *testing.T) {
+	out, err := module(t, NewRuntime(Limits{}), "instructions").Resolve(inputOf())
+	if err != nil || out.Value != int64(53) {
+		t.Errorf("got %v, %v", out.Value, err)
+	}
+}
