@@ -97,6 +97,7 @@ func TestExpressionErrors(t *testing.T) {
 		{`0.0 / 0.0`, merge.ErrorOutput, "not a finite number"},
 		{`18446744073709551615u`, merge.ErrorOutput, "past int64"},
 		{`int`, merge.ErrorOutput, "a type is no value"},
+		{`{1.5: 2}`, merge.ErrorFailed, "unsupported key type: double"},
 		{`{1: 2}`, merge.ErrorOutput, "keys of an object"},
 		{`{"$ref": 1}`, merge.ErrorOutput, "$ref"},
 		{`lists.range(20).map(i, lists.range(15000))`, merge.ErrorOutput, "262144"},
@@ -263,32 +264,64 @@ func TestHostileExpressions(t *testing.T) {
 	}
 }
 
-// TestCostLimit: the same expression stops at the same place on each node, and a
-// smaller limit stops it earlier.
-func TestCostLimit(t *testing.T) {
-	in := large()
-	need := func(limit uint64) bool {
-		r, err := CompileCEL(`survivors.map(s, s.value).distinct().size() + values.size()`, Limits{Cost: limit})
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, err = r.Resolve(in)
-		if err != nil && kindOf(t, err) != merge.ErrorCost {
-			t.Fatal(err)
-		}
-		return err == nil
+// within says whether an expression can be evaluated within a limit.
+func within(t *testing.T, text string, limit uint64) bool {
+	t.Helper()
+	r, err := CompileCEL(text, Limits{Cost: limit})
+	if err != nil {
+		t.Fatal(err)
 	}
-	least, most := uint64(1), uint64(1<<40)
+	_, err = r.Resolve(large())
+	if err != nil && kindOf(t, err) != merge.ErrorCost {
+		t.Fatal(err)
+	}
+	return err == nil
+}
+
+// leastCost returns the least limit within which an expression can be evaluated.
+func leastCost(t *testing.T, text string) uint64 {
+	t.Helper()
+	least, most := uint64(1), uint64(1<<32)
 	for least < most {
-		if mid := (least + most) / 2; need(mid) {
+		if mid := (least + most) / 2; within(t, text, mid) {
 			most = mid
 		} else {
 			least = mid + 1
 		}
 	}
+	return least
+}
+
+// TestCostLimit: the same expression stops at the same place on each node, and a
+// smaller limit stops it earlier.
+func TestCostLimit(t *testing.T) {
+	const e = `survivors.map(s, s.value).distinct().size() + values.size()`
+	least := leastCost(t, e)
 	for range 20 {
-		if !need(least) || need(least-1) {
+		if !within(t, e, least) || within(t, e, least-1) {
 			t.Fatalf("the limit of %d does not divide", least)
+		}
+	}
+}
+
+// TestErrorsCost: an error that is dropped costs what its text did.
+func TestErrorsCost(t *testing.T) {
+	with, without := leastCost(t, text(12, `deps[x] == 1 || true`)), leastCost(t, text(12, `(x in deps) || true`))
+	if with < without+400 {
+		t.Errorf("%d steps with the error, %d without", with, without)
+	}
+}
+
+// TestWeight: however much an expression may cost, no value of it outgrows the
+// memory.
+func TestWeight(t *testing.T) {
+	for _, e := range []string{text(22, `x + x + x + x + x`), `lists.range(500000).map(i, "` + strings.Repeat("x", 100) + `")`} {
+		r, err := CompileCEL(e, Limits{Cost: 1 << 40})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.Resolve(inputOf()); kindOf(t, err) != merge.ErrorMemory {
+			t.Errorf("%.40s: %v", e, err)
 		}
 	}
 }
@@ -336,6 +369,20 @@ func TestMapOrder(t *testing.T) {
 				t.Errorf("%s: got %v, %v, want %v", tt.expr, out.Value, err, tt.want)
 				break
 			}
+		}
+	}
+}
+
+// TestSortIsStable: elements with equal keys stay in their order.
+func TestSortIsStable(t *testing.T) {
+	out, err := expr(t, `lists.range(200).sortBy(i, i % 2)`).Resolve(inputOf())
+	list, _ := out.Value.([]any)
+	if err != nil || len(list) != 200 {
+		t.Fatalf("got %v, %v", out.Value, err)
+	}
+	for i, x := range list {
+		if want := int64(2*i%200 + i/100); x != want {
+			t.Fatalf("element %d is %v, want %d", i, x, want)
 		}
 	}
 }

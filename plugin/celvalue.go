@@ -20,8 +20,8 @@ type sortedMap struct {
 	keys []ref.Val // nil until somebody iterates
 }
 
-// sorted returns the map with its entries in order. A key must be of a type
-// that CEL allows: with a NaN, a list or a map as keys there is no order.
+// sorted returns the map with its entries in order. A key must be of a type that
+// CEL allows: with a NaN as key there is no order.
 func sorted(m traits.Mapper) ref.Val {
 	if s, ok := m.(*sortedMap); ok {
 		return s

@@ -103,6 +103,8 @@ func TestHostileCompilation(t *testing.T) {
 		{"unknown instruction", wasmModule{bodies: []string{"\xfe\x00"}}, "0xfe is not offered"},
 		{"unknown long instruction", wasmModule{bodies: []string{"\xfc\x7f"}}, "0xfc 127 is not offered"},
 		{"endless number", wasmModule{bodies: []string{"\x41\xff\xff\xff\xff\xff\xff\x00"}}, "malformed"},
+		{"the global of the count", wasmModule{bodies: []string{"\x42\x00\x24\x00"}}, "malformed"},
+		{"the local of the count", wasmModule{bodies: []string{"\x20\x00\x1a"}}, "malformed"},
 		{"wrong types", wasmModule{bodies: []string{"\x6a"}}, "cannot pop"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -159,6 +161,20 @@ func TestWideFrames(t *testing.T) {
 	}
 	if after := heap(); after > before+64<<20 {
 		t.Errorf("%d MiB before, %d after", before>>20, after>>20)
+	}
+}
+
+// TestLocalsCost: a call costs what its locals do.
+func TestLocalsCost(t *testing.T) {
+	b := wasmModule{resolve: "\x10\x02", locals: maxLocals, bodies: []string{""}}.bytes()
+	for limit, want := range map[uint64]merge.ErrorKind{maxLocals / 8: merge.ErrorCost, maxLocals: merge.ErrorOutput} {
+		m, err := NewRuntime(Limits{Instructions: limit}).Compile(t.Context(), b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := m.Resolve(inputOf()); kindOf(t, err) != want {
+			t.Errorf("with %d: %v", limit, err)
+		}
 	}
 }
 

@@ -37,13 +37,12 @@ const (
 	// dozens of times; the worst that it can do with that takes about a second.
 	DefaultCost = 1_000_000
 
-	// DefaultInstructions take some 100 ms, two hundred times what the median of
-	// ten survivors takes.
-	DefaultInstructions = 10_000_000
+	// DefaultInstructions take some 150 ms. The median of testdata takes 20,000
+	// of them for three survivors, and 15 million for a thousand.
+	DefaultInstructions = 20_000_000
 
-	// DefaultCallTime is twenty times what DefaultInstructions take. A machine
-	// that is so busy that it passes has had that from a module of 0.2 ms; with
-	// 100 ms, two busy cores are enough.
+	// DefaultCallTime is more than ten times what DefaultInstructions take. A
+	// machine may be so busy that a call of 0.2 ms takes 100.
 	DefaultCallTime = 2 * time.Second
 
 	// DefaultMemoryPages is 16 MiB: the largest input and output, decoded.

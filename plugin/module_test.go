@@ -18,7 +18,7 @@ func TestModules(t *testing.T) {
 		kind merge.ErrorKind
 		text string // part of the error
 	}{
-		{"loop", merge.ErrorCost, "more than 10000000 instructions"},
+		{"loop", merge.ErrorCost, "more than 20000000 instructions"},
 		{"alloc_loop", merge.ErrorCost, "instructions"},
 		{"start_loop", merge.ErrorCost, "instructions"},
 		{"tree", merge.ErrorCost, "instructions"},
@@ -165,6 +165,19 @@ func TestMedian(t *testing.T) {
 	}
 }
 
+// TestManySurvivors: a thousand survivors are within the limits of a module that
+// is not careful about its time.
+func TestManySurvivors(t *testing.T) {
+	var values []any
+	for i := range 1000 {
+		values = append(values, int64(i*7919%1000))
+	}
+	out, err := module(t, NewRuntime(Limits{CallTime: time.Minute}), "median").Resolve(inputOf(values...))
+	if err != nil || out.Value != int64(499) {
+		t.Errorf("got %v, %v", out.Value, err)
+	}
+}
+
 // TestLargeInput: an input that would fill the memory of a module is refused
 // before there is one.
 func TestLargeInput(t *testing.T) {
@@ -272,5 +285,14 @@ func TestCompileIsGivenUp(t *testing.T) {
 	cancel()
 	if m, err := NewRuntime(Limits{}).Compile(ctx, fixture(t, "median")); m != nil || err == nil {
 		t.Errorf("got %v, %v", m, err)
+	}
+}
+
+// TestInstructionForms: a module means the same after it was rewritten, whatever
+// instructions it uses.
+func TestInstructionForms(t *testing.T) {
+	out, err := module(t, NewRuntime(Limits{}), "instructions").Resolve(inputOf())
+	if err != nil || out.Value != int64(53) {
+		t.Errorf("got %v, %v", out.Value, err)
 	}
 }

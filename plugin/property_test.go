@@ -72,7 +72,7 @@ func integers(t *rapid.T) *merge.Input {
 func TestOracles(t *testing.T) {
 	cel, wasm := expr(t, ballot), module(t, NewRuntime(Limits{CallTime: 1 << 40}), "median")
 	rapid.Check(t, func(t *rapid.T) {
-		for range 100 {
+		for i := range 100 {
 			in := integers(t)
 			for _, r := range []struct {
 				merge.Resolver
@@ -82,6 +82,9 @@ func TestOracles(t *testing.T) {
 				out, err := r.Resolve(in)
 				if err != nil || out.Absent == ok || ok && out.Value != want {
 					t.Fatalf("%v: got %+v, %v, want %d, %v", in.Values, out, err, want, ok)
+				}
+				if i%10 > 0 {
+					continue
 				}
 				again, err := r.Resolve(in)
 				if err != nil || !reflect.DeepEqual(out, again) {
