@@ -1,0 +1,237 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/rhizome-p2p/rhizome/delta"
+	"github.com/rhizome-p2p/rhizome/merge"
+)
+
+func (b *bench) explain(entity string, p delta.Path) Explanation {
+	b.t.Helper()
+	x, err := b.Explain(b.t.Context(), entity, p, ReadOptions{})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return x
+}
+
+// An explanation has what each property had to go by, which resolver decided and
+// why, and what was killed there, by whom.
+func TestExplain(t *testing.T) {
+	b := viewBench(t, 0)
+	first := b.put("host/1", "/load", int64(3))
+	second := b.put("host/1", "/load", int64(4))
+	b.must(Op{Kind: OpAdd, Entity: "host/1", Path: "/tags", Value: "x"})
+	third := b.must(Op{Kind: OpRemove, Entity: "host/1", Path: "/tags", Value: "x"})
+	x := b.explain("host/1", "")
+	if x.Rules != "host@1" || string(delta.AppendAnyJSON(nil, x.Value)) != `{"double":8,"load":4}` {
+		t.Errorf("%s reads %v", x.Rules, x.Value)
+	}
+	var lines []string
+	for _, p := range x.Properties {
+		lines = append(lines, fmt.Sprintf("%s %s %s %v %v %d", p.Path, p.ID, p.Resolver, p.Inputs, p.Value, len(p.Survivors)))
+	}
+	want := []string{"/double double go:double map[load:4] 8 0", "/load load last-write-wins map[] 4 1"}
+	if !slices.Equal(lines, want) {
+		t.Errorf("%q, want %q", lines, want)
+	}
+	if len(x.Killed) != 2 || x.Killed[0].Path != "/tags" || x.Killed[1].Path != "/load" || x.Killed[1].Dot != first.Txn {
+		t.Fatalf("killed %+v", x.Killed)
+	}
+	by := x.Killed[1].By
+	if len(by) != 1 || by[0].Dot != second.Txn || !by[0].Known || by[0].Verb != delta.Assign || by[0].Author != b.replica.author {
+		t.Errorf("killed by %+v, want %v", by, second.Txn)
+	}
+	if by := x.Killed[0].By; len(by) != 1 || by[0].Dot != third.Txn || by[0].Verb != delta.Remove {
+		t.Errorf("killed by %+v, want %v", by, third.Txn)
+	}
+
+	// A failing resolver is told, with what it had.
+	b.put("host/1", "/load", int64(7))
+	if p := b.explain("host/1", "/double").Properties[0]; !p.Absent || p.Error == nil || p.Error.Kind != merge.ErrorFailed || p.Inputs["load"] != int64(7) {
+		t.Errorf("%+v", p)
+	}
+	// What is gone altogether is explained as long as it is kept.
+	b.must(Op{Kind: OpRm, Entity: "host/1"})
+	if x := b.explain("host/1", "/load"); !x.Absent || len(x.Killed) != 3 || x.Horizon != "" {
+		t.Errorf("%+v", x)
+	}
+	if _, err := b.Compact(t.Context(), CompactOptions{Force: true}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Explain(t.Context(), "host/1", "", ReadOptions{}); !errors.Is(err, ErrNotFound) {
+		t.Errorf("below the horizon: %v", err)
+	}
+	b.put("host/1", "", int64(1))
+	if x := b.explain("host/1", ""); x.Horizon == "" || x.Since.IsZero() {
+		t.Errorf("no horizon is told: %+v", x)
+	}
+}
+
+// A later bound that reaches a dead survivor is told as one that killed it, too.
+func TestExplainTwoKillers(t *testing.T) {
+	w := newWorld(t, 3)
+	a, b := w.add("a"), w.add("b")
+	w.connect(a, b)
+	a.write(Request{Ops: []Op{{Kind: OpPut, Entity: "k", Value: int64(1)}}})
+	w.settle(60_000)
+	w.split(a, b)
+	a.write(Request{Ops: []Op{{Kind: OpPut, Entity: "k", Value: int64(2)}}})
+	b.write(Request{Creator: "bob", Ops: []Op{{Kind: OpRm, Entity: "k"}}})
+	w.connect(a, b)
+	w.settle(60_000)
+	for _, h := range []*host{a, b} {
+		x, err := h.still().Explain(t.Context(), "k", "", ReadOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(x.Killed) != 1 || len(x.Killed[0].By) != 2 {
+			t.Fatalf("%s: killed %+v", h.name, x.Killed)
+		}
+		verbs := map[delta.Verb]string{}
+		for _, k := range x.Killed[0].By {
+			verbs[k.Verb] = k.Creator
+		}
+		if _, ok := verbs[delta.Assign]; !ok || verbs[delta.Drop] != "bob" {
+			t.Errorf("%s: killed by %v", h.name, verbs)
+		}
+	}
+}
+
+// Of many that were killed the newest are listed, and that there are more is
+// told.
+func TestExplainIsBounded(t *testing.T) {
+	b := newBench(t)
+	for i := range 5 * maxKilled {
+		b.put("k", "", int64(i))
+	}
+	x := b.explain("k", "")
+	if len(x.Killed) != maxKilled || !x.More {
+		t.Fatalf("%d killed, more %v", len(x.Killed), x.More)
+	}
+	if v, _ := x.Killed[0].Value.Int(); v != 5*maxKilled-2 {
+		t.Errorf("the newest is %d", v)
+	}
+}
+
+// Options that mean nothing together, and what is not there, are refused.
+func TestReadOptionsRefused(t *testing.T) {
+	b := viewBench(t, 0)
+	b.put("host/1", "/load", int64(1))
+	for _, c := range []struct {
+		o    ReadOptions
+		want error
+	}{
+		{ReadOptions{View: "none"}, ErrNotFound},
+		{ReadOptions{View: "all", Raw: true}, ErrInvalid},
+		{ReadOptions{Expand: -1}, ErrInvalid},
+		{ReadOptions{Expand: 99}, ErrInvalid},
+		{ReadOptions{At: "soon"}, ErrInvalid},
+	} {
+		if _, err := b.Read(t.Context(), "host/1", "", c.o); !errors.Is(err, c.want) {
+			t.Errorf("%+v: %v, want %v", c.o, err, c.want)
+		}
+	}
+	if _, err := b.Explain(t.Context(), "host/1", "", ReadOptions{At: "now"}); !errors.Is(err, ErrInvalid) {
+		t.Errorf("an explanation of the past: %v", err)
+	}
+	if _, err := b.Explain(t.Context(), "", "", ReadOptions{}); !errors.Is(err, ErrInvalid) {
+		t.Errorf("an empty key: %v", err)
+	}
+	if _, err := b.Explain(t.Context(), "host/1", "", ReadOptions{View: "none"}); !errors.Is(err, ErrNotFound) {
+		t.Errorf("by a view that is not there: %v", err)
+	}
+}
+
+// References are followed to a depth, each entity once, from the newest state
+// and from a past one.
+func TestReadExpanded(t *testing.T) {
+	b := newBench(t)
+	ref := func(e string) any { return map[string]any{"$ref": e} }
+	b.put("a", "/next", ref("b"))
+	b.put("b", "/next", ref("c"))
+	b.put("c", "/next", ref("a"))
+	then := b.Cursor()
+	b.put("c", "/x", int64(1))
+	for _, c := range []struct {
+		o    ReadOptions
+		want string
+		refs []string
+	}{
+		{ReadOptions{}, `{"next":{"$ref":"b"}}`, nil},
+		{ReadOptions{Expand: 1}, `{"next":{"$ref":"b","$value":{"next":{"$ref":"c"}}}}`, []string{"b"}},
+		{ReadOptions{Expand: 5}, `{"next":{"$ref":"b","$value":{"next":{"$ref":"c","$value":{"next":{"$ref":"a"},"x":1}}}}}`, []string{"b", "c"}},
+		{ReadOptions{Expand: 5, At: then}, `{"next":{"$ref":"b","$value":{"next":{"$ref":"c","$value":{"next":{"$ref":"a"}}}}}}`, []string{"b", "c"}},
+	} {
+		r, err := b.Read(t.Context(), "a", "", c.o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var refs []string
+		for i := range r.Refs {
+			refs = append(refs, r.Refs[i].Entity)
+		}
+		if got := string(delta.AppendAnyJSON(nil, r.Value)); got != c.want || !slices.Equal(refs, c.refs) {
+			t.Errorf("%+v: %s with %v, want %s with %v", c.o, got, refs, c.want, c.refs)
+		}
+	}
+}
+
+// A resolver that finds values which contradict each other raises an alarm, once.
+func TestConflictAlarm(t *testing.T) {
+	w := newWorld(t, 4)
+	a, b := w.add("a"), w.add("b")
+	a.write(Request{Ops: []Op{{Kind: OpPut, Entity: "host/1", Path: "/owner", Value: "ann"}}})
+	b.write(Request{Ops: []Op{{Kind: OpPut, Entity: "host/1", Path: "/owner", Value: "bob"}}})
+	b.write(Request{Ops: []Op{{Kind: OpPut, Entity: "$schema/host", Path: "/1", Whole: true, Value: map[string]any{
+		"name": "host", "version": int64(1), "entities": []any{"host/*"},
+		"properties": []any{map[string]any{"id": "owner", "path": "/owner", "resolver": "conflict"}},
+	}}}})
+	w.connect(a, b)
+	w.settle(60_000)
+	n := a.still()
+	n.log = slog.New(slog.DiscardHandler)
+	for range 3 {
+		r, err := n.Get(t.Context(), "host/1", "/owner")
+		if err != nil || r.Value != nil || len(r.Conflicts) != 1 {
+			t.Fatalf("%+v %v", r, err)
+		}
+	}
+	if alarms := n.Alarms(); len(alarms) != 1 || alarms[0].Kind != "conflict" || !strings.Contains(alarms[0].Text, "host/1#/owner") {
+		t.Errorf("alarms %+v", alarms)
+	}
+}
+
+// A write that the schema refuses is the caller's mistake: the node goes on, and
+// nothing of the transaction is there.
+func TestGuard(t *testing.T) {
+	b := viewBench(t, 0)
+	rows := b.replica.fold.Tally
+	for _, ops := range [][]Op{
+		{{Kind: OpPut, Entity: "host/1", Path: "/x", Value: int64(1)}, {Kind: OpPut, Entity: "host/1", Path: "/load", Value: "heavy"}},
+		{{Kind: OpPut, Entity: "host/1", Path: "/double", Value: int64(1)}},
+		{{Kind: OpPut, Entity: "$view/v", Value: int64(1)}},
+		{{Kind: OpPut, Entity: "$schema/host", Path: "/2", Whole: true, Value: map[string]any{}}},
+		{{Kind: OpInc, Entity: "host/1", Path: "/tags", N: 1}},
+	} {
+		if _, err := b.Commit(t.Context(), "", ops); !errors.Is(err, ErrInvalid) {
+			t.Errorf("%v: %v", ops, err)
+		}
+	}
+	if b.replica.fold.Tally != rows {
+		t.Error("something of a refused transaction is there")
+	}
+	b.put("host/1", "/load", int64(1))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := b.Commit(ctx, "", []Op{{Kind: OpPut, Entity: "host/1", Value: int64(1)}}); !errors.Is(err, context.Canceled) {
+		t.Errorf("with an ended context: %v", err)
+	}
+}
