@@ -59,6 +59,15 @@ type (
 	Fork         = node.Fork
 	VerifyReport = node.VerifyReport
 
+	ReadOptions       = node.ReadOptions
+	Key               = node.Key
+	KeyRead           = node.KeyRead
+	ViewItem          = node.ViewItem
+	Explanation       = node.Explanation
+	ExplainedProperty = node.ExplainedProperty
+	KilledSurvivor    = node.KilledSurvivor
+	Killer            = node.Killer
+
 	StorageStatus  = node.StorageStatus
 	Retention      = node.Retention
 	CompactOptions = node.CompactOptions

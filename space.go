@@ -9,7 +9,6 @@ import (
 	"github.com/rhizome-p2p/rhizome/catalog"
 	"github.com/rhizome-p2p/rhizome/delta"
 	"github.com/rhizome-p2p/rhizome/merge/schema"
-	"github.com/rhizome-p2p/rhizome/node"
 )
 
 // Catalog returns what the space says of itself: its schemas, resolvers and
@@ -181,15 +180,3 @@ func (n *Node) Explain(ctx context.Context, entity string, p delta.Path, o ReadO
 func (n *Node) GetMany(ctx context.Context, keys []Key, o ReadOptions) ([]KeyRead, error) {
 	return n.core.GetMany(ctx, keys, o)
 }
-
-// The types of package node that reads by schemas and views return.
-type (
-	ReadOptions       = node.ReadOptions
-	Key               = node.Key
-	KeyRead           = node.KeyRead
-	ViewItem          = node.ViewItem
-	Explanation       = node.Explanation
-	ExplainedProperty = node.ExplainedProperty
-	KilledSurvivor    = node.KilledSurvivor
-	Killer            = node.Killer
-)

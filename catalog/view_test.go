@@ -54,13 +54,19 @@ func TestRender(t *testing.T) {
 		{"a claim", `{"entities": ["host/*"], "creators": ["ann"], "project": ["/os"]}`, map[string]string{"host/1": `{"os":"linux"}`}},
 		{"since", `{"entities": ["host/*"], "since": "` + at(20) + `"}`, map[string]string{"host/3": `{"n":0,"os":"linux"}`}},
 		{"until", `{"entities": ["host/*"], "until": "` + at(4) + `"}`, map[string]string{"host/1": `{"n":4,"os":"linux"}`}},
-		{"another resolver, by path and by id", `{"entities": ["host/1"], "resolvers": {"os": "first-write-wins", "/n": {"use": "all"}, "/cpu/cores": "all"}, "project": ["/os", "/n", "/cpu"]}`,
-			map[string]string{"host/1": `{"cpu":{"cores":[8]},"n":[4],"os":"linux"}`}},
+		{
+			"another resolver, by path and by id", `{"entities": ["host/1"], "resolvers": {"os": "first-write-wins", "/n": {"use": "all"}, "/cpu/cores": "all"}, "project": ["/os", "/n", "/cpu"]}`,
+			map[string]string{"host/1": `{"cpu":{"cores":[8]},"n":[4],"os":"linux"}`},
+		},
 		{"the whole", `{"entities": ["host/3"], "project": ["", "/os"]}`, map[string]string{"host/3": `{"n":0,"os":"linux"}`}},
-		{"references followed once", `{"entities": ["host/1"], "project": ["/site"], "expand": 1}`,
-			map[string]string{"host/1": `{"site":{"$ref":"site/a","$value":{"hosts":[{"$ref":"host/1"},{"$ref":"host/2"},{"$ref":"gone"}],"town":"Bergen"}}}`}},
-		{"and twice, but not around", `{"entities": ["host/1"], "project": ["/site"], "expand": 2}`,
-			map[string]string{"host/1": `{"site":{"$ref":"site/a","$value":{"hosts":[{"$ref":"host/1"},{"$ref":"host/2","$value":{"n":0,"os":"plan9","tags":["x",1.0]}},{"$ref":"gone"}],"town":"Bergen"}}}`}},
+		{
+			"references followed once", `{"entities": ["host/1"], "project": ["/site"], "expand": 1}`,
+			map[string]string{"host/1": `{"site":{"$ref":"site/a","$value":{"hosts":[{"$ref":"host/1"},{"$ref":"host/2"},{"$ref":"gone"}],"town":"Bergen"}}}`},
+		},
+		{
+			"and twice, but not around", `{"entities": ["host/1"], "project": ["/site"], "expand": 2}`,
+			map[string]string{"host/1": `{"site":{"$ref":"site/a","$value":{"hosts":[{"$ref":"host/1"},{"$ref":"host/2","$value":{"n":0,"os":"plan9","tags":["x",1.0]}},{"$ref":"gone"}],"town":"Bergen"}}}`},
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			q := &pen{t: t, mem: p.mem.Clone(), seq: map[clock.LaneID]uint64{}, lane: clock.LaneID{7}}

@@ -213,9 +213,12 @@ func TestReadWithStories(t *testing.T) {
 		},
 		{
 			name: "a dangling reference reads as the rule says", rules: []Rule{
-				{ID: "n", Path: "/n", Ref: &RefRule{Dangling: DanglingNull}}, {ID: "o", Path: "/o", Ref: &RefRule{Dangling: DanglingOmit}},
-				{ID: "k", Path: "/k", Ref: &RefRule{Match: hosts}}, {ID: "l", Path: "/l", Ref: &RefRule{Dangling: DanglingOmit}},
-				{ID: "x", Path: "/x", Ref: &RefRule{Dangling: DanglingError}}, {ID: "m", Path: "/m", Ref: &RefRule{Match: hosts}},
+				{ID: "n", Path: "/n", Ref: &RefRule{Dangling: DanglingNull}},
+				{ID: "o", Path: "/o", Ref: &RefRule{Dangling: DanglingOmit}},
+				{ID: "k", Path: "/k", Ref: &RefRule{Match: hosts}},
+				{ID: "l", Path: "/l", Ref: &RefRule{Dangling: DanglingOmit}},
+				{ID: "x", Path: "/x", Ref: &RefRule{Dangling: DanglingError}},
+				{ID: "m", Path: "/m", Ref: &RefRule{Match: hosts}},
 			},
 			story: func(ann, _ *pen) {
 				gone, there := map[string]any{"$ref": "host/gone"}, map[string]any{"$ref": "host/1"}

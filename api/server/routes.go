@@ -53,7 +53,9 @@ var routes = []route{
 		method: "GET", pattern: "/v1/kv/{key...}", handle: (*Server).get,
 		summary: "Reads a key. The ETag changes whenever anything at or below the key does. If-None-Match is heeded.",
 		query: []param{
-			paramPath, {"lossless", "1: every survivor with its provenance"}, paramAt, paramView, paramRaw,
+			paramPath,
+			{"lossless", "1: every survivor with its provenance"},
+			paramAt, paramView, paramRaw,
 			{"expand", "how far references are followed, 0 to 8"},
 		},
 		response: "The lossy value as JSON, by the schema that is for the entity. The header Rhizome-Conflicts counts the paths " +
