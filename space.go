@@ -176,6 +176,13 @@ func (n *Node) Explain(ctx context.Context, entity string, p delta.Path, o ReadO
 	return n.core.Explain(ctx, entity, p, o)
 }
 
+// ReadRange reads the entities with a prefix that come after another, in byte
+// order: at most limit or 1,000 of them; more says that there are others. Of a
+// view it reads those that are part of it.
+func (n *Node) ReadRange(ctx context.Context, prefix, after string, limit int, o ReadOptions) (read []KeyRead, more bool, err error) {
+	return n.core.ReadRange(ctx, prefix, after, limit, o)
+}
+
 // GetMany reads many keys at once, from one snapshot, in their order.
 func (n *Node) GetMany(ctx context.Context, keys []Key, o ReadOptions) ([]KeyRead, error) {
 	return n.core.GetMany(ctx, keys, o)

@@ -35,6 +35,7 @@ type Node interface {
 	Export(ctx context.Context, prefix string) iter.Seq2[rhizome.Reading, error]
 	Read(ctx context.Context, entity string, path Path, o rhizome.ReadOptions) (rhizome.Reading, error)
 	GetMany(ctx context.Context, keys []rhizome.Key, o rhizome.ReadOptions) ([]rhizome.KeyRead, error)
+	ReadRange(ctx context.Context, prefix, after string, limit int, o rhizome.ReadOptions) (read []rhizome.KeyRead, more bool, err error)
 	Explain(ctx context.Context, entity string, path Path, o rhizome.ReadOptions) (rhizome.Explanation, error)
 	ExportAt(ctx context.Context, prefix, at string) iter.Seq2[rhizome.Reading, error]
 	Changes(ctx context.Context, prefix, since string) iter.Seq2[rhizome.Change, error]

@@ -36,9 +36,12 @@ type KeysRequest struct {
 	Keys []string `json:"keys"`
 }
 
-// KeyValues are what stands at many keys, in the order in which they were named.
+// KeyValues are what stands at many keys, in the order in which they were named,
+// or at the entities of a range, in byte order. Next, where not empty, is what to
+// ask for entities after.
 type KeyValues struct {
 	Values []KeyValue `json:"values"`
+	Next   string     `json:"next,omitempty"`
 }
 
 // A KeyValue is what stands at one of many keys.

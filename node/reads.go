@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/rhizome-p2p/rhizome/catalog"
 	"github.com/rhizome-p2p/rhizome/clock"
@@ -51,10 +52,11 @@ func notFound(entity string, p delta.Path, at string) error {
 type reader struct {
 	n      *Node
 	o      ReadOptions
-	view   merge.View
+	view   source
 	from   storage.Reader
 	cids   map[clock.EntryID]string
 	rules  func(entity string) *merge.Rules
+	v      *catalog.View // that was asked for, nil for none
 	expand int
 	close  func()
 }
@@ -74,7 +76,7 @@ func (n *Node) reader(ctx context.Context, o ReadOptions) (*reader, error) {
 		if v == nil {
 			return nil, fmt.Errorf("%w: view %s", ErrNotFound, o.View)
 		}
-		rd.rules, rd.expand = v.Rules, max(rd.expand, v.Expand)
+		rd.v, rd.rules, rd.expand = v, v.Rules, max(rd.expand, v.Expand)
 	case !o.Raw:
 		rd.rules = now.Rules
 	}
@@ -162,6 +164,69 @@ type Key struct {
 	Path   delta.Path
 }
 
+// pinned returns a reader of one moment.
+func (n *Node) pinned(ctx context.Context, o ReadOptions) (*reader, error) {
+	if o.Expand < 0 || o.Expand > catalog.MaxExpand {
+		return nil, fmt.Errorf("%w: expand %d: want 0 to %d", ErrInvalid, o.Expand, catalog.MaxExpand)
+	}
+	rd, err := n.reader(ctx, o)
+	if err != nil || o.At != "" {
+		return rd, err
+	}
+	snap := n.db.Snapshot()
+	view := n.rows
+	view.r = snap
+	rd.view, rd.from, rd.close = &view, snap, func() { _ = snap.Close() } // reading only: nothing is lost
+	return rd, nil
+}
+
+// ReadRange reads the entities with a prefix that come after another, in byte
+// order: at most limit or 1,000 of them; more says that there are others. Of a
+// view it reads those that are part of it.
+func (n *Node) ReadRange(ctx context.Context, prefix, after string, limit int, o ReadOptions) (out []KeyRead, more bool, err error) {
+	if limit <= 0 {
+		limit = 1000
+	}
+	rd, err := n.pinned(ctx, o)
+	if err != nil {
+		return nil, false, err
+	}
+	defer rd.close()
+	one := func(entity string) (bool, error) {
+		if hidden(prefix, entity) || !strings.HasPrefix(entity, prefix) {
+			return true, nil
+		}
+		if rd.v != nil {
+			if _, in, err := rd.v.Render(rd.view, entity); err != nil || !in {
+				return true, err
+			}
+		}
+		r, found, err := rd.read(entity, "")
+		if err != nil || !found {
+			return true, err
+		}
+		if len(out) == limit {
+			more = true
+			return false, nil
+		}
+		out = append(out, KeyRead{Entity: entity, Found: true, Reading: r})
+		return true, nil
+	}
+	if rd.v != nil {
+		err = n.eachOf(ctx, rd.v, rd.view, after, one)
+		return out, more, err
+	}
+	for entity, err := range rd.view.entitiesFrom(ctx, n, prefix, after) {
+		if err != nil {
+			return nil, false, err
+		}
+		if next, err := one(entity); err != nil || !next {
+			return out, more, err
+		}
+	}
+	return out, more, nil
+}
+
 // GetMany reads many keys at once, from one snapshot, in their order.
 func (n *Node) GetMany(ctx context.Context, keys []Key, o ReadOptions) ([]KeyRead, error) {
 	for _, k := range keys {
@@ -169,18 +234,11 @@ func (n *Node) GetMany(ctx context.Context, keys []Key, o ReadOptions) ([]KeyRea
 			return nil, err
 		}
 	}
-	rd, err := n.reader(ctx, o)
+	rd, err := n.pinned(ctx, o)
 	if err != nil {
 		return nil, err
 	}
 	defer rd.close()
-	if o.At == "" {
-		snap := n.db.Snapshot()
-		defer func() { _ = snap.Close() }() // reading only: nothing is lost
-		view := n.rows
-		view.r = snap
-		rd.view, rd.from = &view, snap
-	}
 	out := make([]KeyRead, len(keys))
 	for i, k := range keys {
 		if err := ctx.Err(); err != nil {

@@ -34,6 +34,25 @@ func (c *Client) GetMany(ctx context.Context, keys []string, o rhizome.ReadOptio
 	return out.Values, err
 }
 
+// ReadRange reads a page of the entities with a prefix, or of those of a view; a
+// limit of 0 leaves it to the server.
+func (c *Client) ReadRange(ctx context.Context, prefix, after string, limit int, o rhizome.ReadOptions, lossless bool) (v api.KeyValues, err error) {
+	q := readQuery(o)
+	for name, value := range map[string]string{"prefix": prefix, "after": after} { // a query is sorted by name
+		if value != "" {
+			q.Set(name, value)
+		}
+	}
+	if limit > 0 {
+		q.Set("limit", strconv.Itoa(limit))
+	}
+	if lossless {
+		q.Set("lossless", "1")
+	}
+	err = c.call(ctx, http.MethodGet, "/v1/read", q, nil, &v)
+	return v, err
+}
+
 // Explain says why a key reads as it does.
 func (c *Client) Explain(ctx context.Context, key string, o rhizome.ReadOptions) (x api.Explanation, err error) {
 	err = c.call(ctx, http.MethodGet, "/v1/explain/"+keyPath(key), readQuery(o), nil, &x)

@@ -152,6 +152,14 @@ func TestViewsOverHTTP(t *testing.T) {
 		t.Errorf("%+v", page)
 	}
 
+	read := check[api.KeyValues](t)(c.ReadRange(ctx, "host/", "host/1", 1, rhizome.ReadOptions{View: "linux"}, false))
+	if len(read.Values) != 1 || read.Values[0].Key != "host/2" || read.Next != "host/2" || string(read.Values[0].Value) != `{"os":"linux"}` {
+		t.Errorf("%+v", read)
+	}
+	if read := check[api.KeyValues](t)(c.ReadRange(ctx, "", "", 0, rhizome.ReadOptions{}, true)); len(read.Values) != 3 || read.Next != "" || read.Values[2].Reading == nil {
+		t.Errorf("%+v", read)
+	}
+
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var seen []string

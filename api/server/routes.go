@@ -77,6 +77,16 @@ var routes = []route{
 		codes: pastCodes,
 	},
 	{
+		method: "GET", pattern: "/v1/read", handle: (*Server).readRange,
+		summary: "Reads the entities with a prefix, or those of a view, in byte order, as of one moment.",
+		query: []param{
+			paramPrefix, {"after", "only ids after this one"}, {"limit", "how many at most; 1,000 if left out, 10,000 at most"},
+			{"lossless", "1: every survivor with its provenance"}, paramAt, paramView, paramRaw, {"expand", "as above"},
+		},
+		response: "{values[], next} as above; next is there where more follow: ask for those after it.",
+		codes:    pastCodes,
+	},
+	{
 		method: "GET", pattern: "/v1/explain/{key...}", handle: (*Server).explain,
 		summary: "Says why a key reads as it does.",
 		query:   []param{paramPath, paramView, paramRaw},

@@ -61,9 +61,35 @@ func (s *Server) getMany(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	out := api.KeyValues{Values: make([]api.KeyValue, len(found))}
-	for i := range found {
-		out.Values[i] = api.KeyValueOf(&found[i], isSet(r, "lossless"))
+	return ok(w, keyValues(found, isSet(r, "lossless")))
+}
+
+func keyValues(read []rhizome.KeyRead, lossless bool) api.KeyValues {
+	out := api.KeyValues{Values: make([]api.KeyValue, len(read))}
+	for i := range read {
+		out.Values[i] = api.KeyValueOf(&read[i], lossless)
+	}
+	return out
+}
+
+// readRange reads the entities with a prefix, or those of a view, page by page.
+func (s *Server) readRange(w http.ResponseWriter, r *http.Request) error {
+	limit, err := number(r, "limit")
+	if err != nil {
+		return err
+	}
+	o, err := readOptions(r)
+	if err != nil {
+		return err
+	}
+	q := r.URL.Query()
+	read, more, err := s.node.ReadRange(r.Context(), q.Get("prefix"), q.Get("after"), min(limit, maxPage), o)
+	if err != nil {
+		return err
+	}
+	out := keyValues(read, isSet(r, "lossless"))
+	if more && len(read) > 0 {
+		out.Next = read[len(read)-1].Entity
 	}
 	return ok(w, out)
 }

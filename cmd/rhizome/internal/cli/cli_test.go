@@ -16,7 +16,7 @@ import (
 func TestCommands(t *testing.T) {
 	want := map[string]string{
 		"init": "space", "run": "join bootstrap listen http retention retention-age retention-bytes", "id": "addr", "id rotate": "", "invite": "",
-		"status": "wait timeout", "put": "if-match", "get": "lossless at", "rm": "if-match", "ls": "after limit",
+		"status": "wait timeout", "put": "if-match", "get": "lossless at prefix view raw expand", "rm": "if-match", "ls": "after limit",
 		"add": "", "remove": "", "inc": "", "vote": "", "negate": "", "undo": "", "txn": "", "watch": "since view",
 		"log": "lane since follow", "show": "", "import": "", "export": "at", "peers": "", "peers ls": "", "peers add": "",
 		"peers rm": "", "verify": "backup", "backup": "force without-identity", "restore": "new-identity", "repair": "timeout bootstrap listen force", "compact": "to force dry-run", "checkpoints": "", "diff": "", "config": "", "config show": "origin", "config validate": "", "version": "",

@@ -16,22 +16,28 @@ import (
 
 func (a *app) getCmd() *cobra.Command {
 	var lossless bool
+	var prefix string
 	var o rhizome.ReadOptions
 	cmd := a.command(spec{
-		use: "get KEY... [--lossless] [--at CUT] [--view NAME | --raw] [--expand N]", short: "Read keys",
+		use: "get KEY...|--prefix P [--lossless] [--at CUT] [--view NAME | --raw] [--expand N]", short: "Read keys",
 		long: `Prints the lossy value, by the schema that is for the entity: a string as it is with
 -o table and raw, else JSON. --lossless prints every survivor with its provenance, and
 marks with * what the lossy read shows; -o json then prints {key, value, etag,
 conflicts[], survivors[]}. Several keys are read as of one moment, and print as a table,
 or as JSON {key, found, value, etag} each; a key that holds nothing is no error then.
+--prefix reads all entities with a prefix in the same way, as of one moment for each
+1,000 of them; with --view, those that are part of the view.
 
 --view reads by a view's survivors, resolvers and expansion, --raw by the verbs alone.
 --expand follows references: {"$ref": E} becomes {"$ref": E, "$value": …}.
 
 --at reads it as it was. ` + cutHelp,
 		example: "rhizome get host/web-1\nrhizome get host/web-1#/cpu/cores --lossless\nrhizome get host/web-1 --at 24h\nrhizome get host/web-1 host/web-2 -o json",
-		codes:   reach(api.CodeNotFound, api.CodeValidation, api.CodeHorizon, api.CodeResolver), min: 1, max: -1,
+		codes:   reach(api.CodeNotFound, api.CodeValidation, api.CodeHorizon, api.CodeResolver), max: -1,
 		run: func(cmd *cobra.Command, args []string) error {
+			if (len(args) > 0) == cmd.Flags().Changed("prefix") {
+				return usage(cmd, "get: an argument is missing: KEY or --prefix, not both")
+			}
 			for _, k := range args {
 				if err := keyArg(k); err != nil {
 					return err
@@ -39,6 +45,8 @@ or as JSON {key, found, value, etag} each; a key that holds nothing is no error 
 			}
 			return a.with(cmd, func(ctx context.Context, c *client.Client) error {
 				switch {
+				case len(args) == 0:
+					return a.getRange(ctx, c, prefix, o, lossless)
 				case len(args) > 1:
 					return a.getMany(ctx, c, args, o, lossless)
 				case lossless:
@@ -50,6 +58,7 @@ or as JSON {key, found, value, etag} each; a key that holds nothing is no error 
 	})
 	f := cmd.Flags()
 	f.BoolVar(&lossless, "lossless", false, "every survivor with its provenance")
+	f.StringVar(&prefix, "prefix", "", "all entities with this prefix")
 	f.StringVar(&o.At, "at", "", "as of this cut")
 	f.StringVar(&o.View, "view", "", "by this view's survivors, resolvers and expansion")
 	f.BoolVar(&o.Raw, "raw", false, "by the verbs alone, whatever schema there is")
@@ -63,31 +72,52 @@ func (a *app) getMany(ctx context.Context, c *client.Client, keys []string, o rh
 	if err != nil {
 		return err
 	}
-	if a.out.form == "table" {
-		var rows [][]string
-		for i := range values {
-			v := &values[i]
-			text := "(nothing)"
-			switch {
-			case lossless && v.Found:
-				text = fmt.Sprintf("%d survivors", len(v.Reading.Survivors))
-			case v.Found:
-				text = valueText(v.Value, false)
-			}
-			if len(v.Errors) > 0 {
-				text += fmt.Sprintf("  (%d errors)", len(v.Errors))
-			}
-			rows = append(rows, []string{plainKey(v.Key), text})
-		}
-		a.out.table([]string{"KEY", "VALUE"}, rows)
-		return nil
-	}
 	l := a.out.list()
 	for i := range values {
-		l.item(&values[i], func() { a.out.printf("%s\n", values[i].Value) })
+		l.item(&values[i], func() { a.printKeyValue(&values[i]) })
 	}
 	l.end()
 	return nil
+}
+
+// getRange prints the entities with a prefix, or of a view.
+func (a *app) getRange(ctx context.Context, c *client.Client, prefix string, o rhizome.ReadOptions, lossless bool) error {
+	l := a.out.list()
+	after := ""
+	for {
+		page, err := c.ReadRange(ctx, prefix, after, 0, o, lossless)
+		if err != nil {
+			return err
+		}
+		for i := range page.Values {
+			l.item(&page.Values[i], func() { a.printKeyValue(&page.Values[i]) })
+		}
+		if err := a.out.w.Flush(); err != nil {
+			return err
+		}
+		if after = page.Next; after == "" {
+			break
+		}
+	}
+	l.end()
+	return nil
+}
+
+// printKeyValue prints one of several keys for people.
+func (a *app) printKeyValue(v *api.KeyValue) {
+	switch {
+	case a.out.form == "raw":
+		a.out.printf("%s\n", v.Value)
+	case v.Reading != nil:
+		a.printReading(v.Reading)
+	case !v.Found:
+		a.out.printf("%s  (nothing)\n", plainKey(v.Key))
+	default:
+		a.out.printf("%s  %s\n", plainKey(v.Key), valueText(v.Value, false))
+		for i := range v.Errors {
+			a.out.printf("    %s\n", errorText(&v.Errors[i]))
+		}
+	}
 }
 
 func (a *app) get(ctx context.Context, c *client.Client, key string, o rhizome.ReadOptions) error {
