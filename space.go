@@ -8,6 +8,7 @@ import (
 
 	"github.com/rhizome-p2p/rhizome/catalog"
 	"github.com/rhizome-p2p/rhizome/delta"
+	"github.com/rhizome-p2p/rhizome/merge"
 	"github.com/rhizome-p2p/rhizome/merge/schema"
 )
 
@@ -168,6 +169,12 @@ func (n *Node) addResolver(ctx context.Context, name string, def map[string]any)
 	r, err = n.putWhole(ctx, catalog.ResolverPrefix+name, catalog.VersionPath(version), def)
 	return version, r, err
 }
+
+// Register brings a resolver of the program, which schemas and views name with
+// the prefix "go:", or puts it in the place of the one of that name; nil retires
+// it. When it returns, reads go by it; none fails meanwhile. It does not
+// replicate.
+func (n *Node) Register(name string, r merge.Resolver) error { return n.core.Register(name, r) }
 
 // Explain says why a key reads as it does: the survivors, the rule of each
 // property and what it had to go by, and what was killed since the horizon, by

@@ -222,6 +222,42 @@ func TestResolverOfTheProgram(t *testing.T) {
 	}
 }
 
+// A resolver of the program is replaced and retired while the node runs, as those
+// that the log carries are.
+func TestRegister(t *testing.T) {
+	ctx := t.Context()
+	n := open(t, Options{Dir: t.TempDir(), Create: true, Offline: true})
+	constant := func(x any) merge.Resolver {
+		return merge.ResolverFunc(func(*merge.Input) (merge.Output, error) { return merge.Output{Value: x}, nil })
+	}
+	schema := `{"name": "s", "version": 1, "entities": ["s/*"], "properties": [{"id": "w", "path": "/w", "resolver": "go:w"}]}`
+	if _, _, err := n.AddSchema(ctx, []byte(schema)); err != nil {
+		t.Fatal(err)
+	}
+	must(n.Put(ctx, "s/1", map[string]any{"w": "x"}))
+	for i, step := range []struct {
+		r    merge.Resolver
+		want any
+	}{{constant("one"), "one"}, {constant("two"), "two"}, {nil, nil}, {constant(make(chan int)), nil}, {constant("three"), "three"}} {
+		if err := n.Register("w", step.r); err != nil {
+			t.Fatal(err)
+		}
+		r := must(n.Get(ctx, "s/1", "/w"))
+		if r.Value != step.want || (step.want == nil) != (len(r.Errors) == 1) {
+			t.Errorf("step %d: %v with %v, want %v", i, r.Value, r.Errors, step.want)
+		}
+	}
+	if all := n.Catalog().Resolvers; len(all) != 1 || all[0].Name != "go:w" || all[0].Version() != 5 {
+		t.Errorf("%+v", all)
+	}
+	if err := n.Register("a b", nil); !errors.Is(err, ErrInvalid) {
+		t.Errorf("a name that is none: %v", err)
+	}
+	if _, err := Open(ctx, Options{Dir: t.TempDir(), Create: true, Offline: true, Resolvers: map[string]merge.Resolver{"a b": nil}}); err == nil {
+		t.Error("a name that is none is opened with")
+	}
+}
+
 // What was written apart by two versions of a schema has one digest, and reads
 // the same on both nodes once they hold the same schemas.
 func TestVersionsApart(t *testing.T) {

@@ -201,5 +201,10 @@ func (c *Catalog) admitView(name string, d *delta.Delta) error {
 	if err != nil {
 		return err
 	}
-	return view.compile(c)
+	for _, err := range view.lookUp(c) {
+		if !strings.HasPrefix(err.use, GoPrefix) { // another program may bring it
+			return err
+		}
+	}
+	return nil
 }

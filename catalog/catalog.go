@@ -59,7 +59,15 @@ type Options struct {
 	// Compile makes resolvers of what the log carries; nil can make none.
 	Compile Compiler
 	// Go are resolvers that the program brings, without the prefix GoPrefix.
-	Go map[string]merge.Resolver
+	Go map[string]Own
+}
+
+// An Own is a resolver of the program.
+type Own struct {
+	// Version counts those that had the name.
+	Version int
+	// Resolver is nil for one that was retired.
+	Resolver merge.Resolver
 }
 
 // GoPrefix marks in a schema a resolver that the program brings. It does not
@@ -69,7 +77,7 @@ const GoPrefix = "go:"
 // A Catalog is what a space says of itself. It does not change.
 type Catalog struct {
 	Schemas *schema.Catalog
-	// Resolvers are those that the log carries, by name.
+	// Resolvers are those that the log carries and those of the program, by name.
 	Resolvers []Resolver
 	// RequireSchema says that writes to entities without a schema are refused.
 	RequireSchema bool

@@ -254,7 +254,7 @@ func TestProblems(t *testing.T) {
 	want := []string{
 		"$resolver/bad#/1: expression", "$schema/host#/1: resolver \"say\"", "$schema/host#/2: the schema says that it is other@2",
 		"$schema/host#/3: ", "$schema/host#/x: \"/x\" is not the path of a version", "$schema/twice#/1: version 1 was written on 2 nodes at once",
-		"$space#/require_schema: want true or false", "$view/bad: /entities", "$view/worse: /resolvers//a: unknown resolver",
+		"$space#/require_schema: want true or false", "$view/bad: /entities", "$view/worse: /resolvers/~1a: unknown resolver",
 	}
 	got := c.Problems()
 	if len(got) != len(want) {
@@ -312,6 +312,7 @@ func TestAdmit(t *testing.T) {
 		{"$view/v", "", `{"entities": ["*"]}`, ""},
 		{"$view/v", "/x", `{"entities": ["*"]}`, "a view is written whole"},
 		{"$view/v", "", `{"entities": ["*"], "resolvers": {"/a": "none"}}`, "unknown resolver"},
+		{"$view/v", "", `{"entities": ["*"], "resolvers": {"/a": "go:another"}}`, ""},
 		{"$view/v", "", `{"entities": ["*"], "where": 1}`, "where"},
 		{"$view/v", "", `null`, "want one object"},
 		{"$space", "/require_schema", `true`, ""},
@@ -363,7 +364,7 @@ func TestAdmit(t *testing.T) {
 func TestLookup(t *testing.T) {
 	p := newPen(t)
 	p.put("$resolver/say", "/1", `{"kind": "cel", "expression": "one"}`)
-	bare, err := Load(p.mem, Options{Go: map[string]merge.Resolver{"mine": merge.ResolverFunc(badly)}})
+	bare, err := Load(p.mem, Options{Go: map[string]Own{"mine": {Version: 2, Resolver: merge.ResolverFunc(badly)}, "old": {Version: 1}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -382,11 +383,19 @@ func TestLookup(t *testing.T) {
 		{full, "none", nil, "unknown resolver"},
 		{full, "go:mine", nil, "brings none of that name"},
 		{bare, "go:mine", nil, ""},
+		{bare, "go:old", nil, "no version of it is active"},
 		{bare, "say", nil, "no version of it is active"},
 	} {
 		if _, err := c.c.Lookup(c.use, c.params); c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%s %v: %v, want %q", c.use, c.params, err, c.want)
 		}
+	}
+	var listed []string
+	for _, r := range bare.Resolvers {
+		listed = append(listed, fmt.Sprintf("%s@%d %s %s", r.Name, r.Version(), r.Versions[0].Kind, r.Versions[0].State))
+	}
+	if want := []string{"go:mine@2 go active", "go:old@0 go retired", "say@0 cel broken"}; !slices.Equal(listed, want) {
+		t.Errorf("%q, want %q", listed, want)
 	}
 	// What a program's resolver returns is looked at.
 	r, err := bare.Lookup("go:mine", nil)

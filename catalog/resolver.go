@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,11 +28,12 @@ type Compiler interface {
 // A Kind says what a resolver is made of.
 type Kind string
 
-// The kinds of resolvers that the log carries.
+// The kinds of resolvers.
 const (
 	CEL     Kind = "cel"
 	WASM    Kind = "wasm"
 	Retired Kind = "retired" // none any more
+	Go      Kind = "go"      // the program brings it; the log carries none
 )
 
 // A Definition is one version of a resolver, as the log carries it.
@@ -123,10 +125,25 @@ func (c *Catalog) loadResolvers(v merge.View) error {
 		}
 		return err
 	})
+	for _, name := range slices.Sorted(maps.Keys(c.options.Go)) {
+		c.Resolvers = append(c.Resolvers, ownResolver(name, c.options.Go[name]))
+	}
+	slices.SortFunc(c.Resolvers, func(a, b Resolver) int { return cmp.Compare(a.Name, b.Name) })
 	for i := range c.Resolvers {
 		c.named[c.Resolvers[i].Name] = &c.Resolvers[i]
 	}
 	return err
+}
+
+// ownResolver returns a resolver of the program as one that has a version.
+func ownResolver(name string, o Own) Resolver {
+	r := Resolver{Name: GoPrefix + name}
+	v := ResolverVersion{Number: o.Version, State: Gone, Definition: Definition{Kind: Go}}
+	if o.Resolver != nil {
+		r.active, r.number, v.State = guarded{o.Resolver}, o.Version, Active
+	}
+	r.Versions = []ResolverVersion{v}
+	return r
 }
 
 // loadResolver reads the versions of a resolver, and compiles the newest that
@@ -252,10 +269,7 @@ func (c *Catalog) Lookup(use string, params map[string]any) (merge.Resolver, err
 	if len(params) > 0 {
 		return nil, fmt.Errorf("resolver %s takes no parameters", use)
 	}
-	if name, ok := strings.CutPrefix(use, GoPrefix); ok {
-		if r := c.options.Go[name]; r != nil {
-			return guarded{r}, nil
-		}
+	if strings.HasPrefix(use, GoPrefix) && c.named[use] == nil {
 		return nil, fmt.Errorf("%w %q: this program brings none of that name", merge.ErrNoResolver, use)
 	}
 	if r := c.named[use]; r != nil {

@@ -134,8 +134,8 @@ func parseOverride(at string, text []byte) (o override, err error) {
 	return o, nil
 }
 
-// loadViews compiles the views. One that names a resolver which is not known is
-// a problem, and not there.
+// loadViews compiles the views. Where one names a resolver that is not known, or
+// not yet, the property that it is for has an error.
 func (c *Catalog) loadViews(v merge.View) error {
 	return each(v, ViewPrefix, func(name string) error {
 		r, _, err := merge.Read(v, ViewPrefix+name, "")
@@ -143,35 +143,51 @@ func (c *Catalog) loadViews(v merge.View) error {
 			return err
 		}
 		view, err := ParseView(name, delta.AppendAnyJSON(nil, r.Value))
-		if err == nil {
-			err = view.compile(c)
-		}
 		if err != nil {
 			c.problem(ViewPrefix+name, "", err)
 			return nil
 		}
+		for _, err := range view.lookUp(c) {
+			c.problem(ViewPrefix+name, "", err)
+		}
+		view.compile(c)
 		c.views = append(c.views, view)
 		return nil
 	})
 }
 
-// compile works out, for each schema, how the view reads its entities.
-func (v *View) compile(c *Catalog) error {
-	v.catalog = c
+// lookUp finds the resolvers that the view names, and says which it cannot.
+func (v *View) lookUp(c *Catalog) (errs []*overrideError) {
 	for i := range v.overrides {
 		o := &v.overrides[i]
 		made, err := c.Lookup(o.use, o.params)
 		if err != nil {
-			return fmt.Errorf("/resolvers/%s: %w", o.at, err)
+			errs = append(errs, &overrideError{o.use, fmt.Errorf("/resolvers%s: %w", delta.Path("").Child(o.at), err)})
+			made = merge.ResolverFunc(func(*merge.Input) (merge.Output, error) {
+				return merge.Output{}, merge.Failf(merge.ErrorUnknown, "resolver %q: %v", o.use, err)
+			})
 		}
 		o.made = made
 	}
+	return errs
+}
+
+// An overrideError reports a resolver that a view names and that is not known.
+type overrideError struct {
+	use string
+	err error
+}
+
+func (e *overrideError) Error() string { return e.err.Error() }
+
+// compile works out, for each schema, how the view reads its entities.
+func (v *View) compile(c *Catalog) {
+	v.catalog = c
 	v.keep = v.keeper(c.options.Author)
 	v.rules = map[string]*merge.Rules{"": v.derive(&merge.Rules{Author: c.options.Author})}
 	for _, s := range c.Schemas.Schemas() {
 		v.rules[s.Schema.Name] = v.derive(s.Rules())
 	}
-	return nil
 }
 
 // derive returns rules as the view has them.

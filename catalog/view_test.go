@@ -173,3 +173,19 @@ func TestExpansionIsBounded(t *testing.T) {
 		t.Errorf("%d values", n)
 	}
 }
+
+// A view that names a resolver which is not known shows the rest, and an error.
+func TestViewWithoutResolver(t *testing.T) {
+	p := newPen(t)
+	p.put("a", "/x", `1`)
+	p.put("a", "/y", `2`)
+	p.put("$view/v", "", `{"entities": ["*"], "resolvers": {"/x": "go:gone"}}`)
+	c := p.load()
+	item, ok, err := c.View("v").Render(p.mem, "a")
+	if err != nil || !ok || string(delta.AppendAnyJSON(nil, item.Value)) != `{"y":2}` {
+		t.Errorf("%+v %v %v", item, ok, err)
+	}
+	if len(item.Errors) != 1 || item.Errors[0].Kind != merge.ErrorUnknown || len(c.Problems()) != 1 {
+		t.Errorf("errors %v, problems %v", item.Errors, c.Problems())
+	}
+}

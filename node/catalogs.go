@@ -1,11 +1,14 @@
 package node
 
 import (
+	"fmt"
+	"maps"
 	"sync"
 	"sync/atomic"
 
 	"github.com/rhizome-p2p/rhizome/catalog"
 	"github.com/rhizome-p2p/rhizome/clock"
+	"github.com/rhizome-p2p/rhizome/merge"
 )
 
 // catalogs keeps the catalog that reads go by. A new one is made beside them,
@@ -18,7 +21,9 @@ type catalogs struct {
 
 	// making guards what follows: one catalog is made at a time.
 	making sync.Mutex
-	made   uint64 // the value of seen that now was made for, plus one
+	made   uint64 // the value of seen that now was made for, plus one; 0 for none
+	// own are the resolvers of the program. The map is replaced, never changed.
+	own map[string]catalog.Own
 }
 
 // Catalog returns what the space says of itself: its schemas, resolvers and
@@ -34,6 +39,25 @@ func (n *Node) authorOf(l clock.LaneID) string {
 	return key.Author.String()
 }
 
+// Register brings a resolver of the program, which schemas and views name with
+// the prefix catalog.GoPrefix, or puts it in the place of the one of that name;
+// nil retires it. When it returns, reads go by it; none fails meanwhile.
+func (n *Node) Register(name string, r merge.Resolver) error {
+	if err := catalog.CheckName(name); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	c := &n.catalogs
+	c.making.Lock()
+	own := maps.Clone(c.own)
+	if own == nil {
+		own = make(map[string]catalog.Own)
+	}
+	own[name] = catalog.Own{Version: own[name].Version + 1, Resolver: r}
+	c.own, c.made = own, 0
+	c.making.Unlock()
+	return n.refresh()
+}
+
 // refresh makes the catalog of the newest state, unless it is made. When it
 // returns, reads see all that was written before it was called.
 func (n *Node) refresh() error {
@@ -45,7 +69,7 @@ func (n *Node) refresh() error {
 		return nil
 	}
 	next, err := catalog.Load(&n.rows, catalog.Options{
-		Author: n.authorOf, Compile: n.cfg.Replica.Compile, Go: n.cfg.Resolvers,
+		Author: n.authorOf, Compile: n.cfg.Replica.Compile, Go: c.own,
 	})
 	if err != nil {
 		return err

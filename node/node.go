@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/rhizome-p2p/rhizome/catalog"
 	"github.com/rhizome-p2p/rhizome/clock"
 	"github.com/rhizome-p2p/rhizome/gossip"
 	"github.com/rhizome-p2p/rhizome/merge"
@@ -168,6 +169,13 @@ func New(cfg Config) (*Node, error) {
 		changed: make(chan struct{}),
 	}
 	n.views = views{n: n, bytes: cmp.Or(cfg.ViewBytes, defaultViewBytes), asked: make(map[string]int), kept: make(map[string]*keptView)}
+	n.catalogs.own = make(map[string]catalog.Own)
+	for name, r := range cfg.Resolvers { // into a map: the order does not matter
+		if err := catalog.CheckName(name); err != nil {
+			return nil, fmt.Errorf("resolver of the program: %w", err)
+		}
+		n.catalogs.own[name] = catalog.Own{Version: 1, Resolver: r}
+	}
 	if err := n.refresh(); err != nil {
 		return nil, err
 	}
