@@ -2,6 +2,7 @@ package node
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -169,6 +170,7 @@ func New(cfg Config) (*Node, error) {
 		changed: make(chan struct{}),
 	}
 	n.views = views{n: n, bytes: cmp.Or(cfg.ViewBytes, defaultViewBytes), asked: make(map[string]int), kept: make(map[string]*keptView)}
+	n.views.closing, n.views.end = context.WithCancel(context.Background())
 	n.catalogs.own = make(map[string]catalog.Own)
 	for name, r := range cfg.Resolvers { // into a map: the order does not matter
 		if err := catalog.CheckName(name); err != nil {
@@ -177,6 +179,7 @@ func New(cfg Config) (*Node, error) {
 		n.catalogs.own[name] = catalog.Own{Version: 1, Resolver: r}
 	}
 	if err := n.refresh(); err != nil {
+		n.views.end()
 		return nil, err
 	}
 	n.visible.Store(r.log.Ordinal())
@@ -394,6 +397,7 @@ func (n *Node) Err() error {
 // Close stops the node after what it was doing and returns the lane that a
 // next process may go on with, nil where there is none.
 func (n *Node) Close() *Resume {
+	n.views.end()
 	if n.commits.close() {
 		close(n.quit)
 	}

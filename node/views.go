@@ -34,6 +34,10 @@ const (
 type views struct {
 	n     *Node
 	bytes uint64 // that one view may take
+	// closing ends what brings views up to date by itself when the node closes;
+	// end is its cancel.
+	closing context.Context //nolint:containedctx // it lives as long as the node
+	end     context.CancelFunc
 
 	// mu guards what follows. It is taken after a view's own mu, never before.
 	mu    sync.Mutex
@@ -92,7 +96,7 @@ func (k *keptView) wake() {
 	}
 	k.running = true
 	k.v.n.jobs.Go(func() {
-		if err := k.refresh(context.Background()); err != nil {
+		if err := k.refresh(k.v.closing); err != nil && k.v.closing.Err() == nil {
 			k.v.n.Alarm("view", fmt.Sprintf("view %s cannot be brought up to date: %v", k.name, err), "run rhizome verify")
 		}
 	})
@@ -204,24 +208,26 @@ func (k *keptView) refresh(ctx context.Context) error {
 	touched, next := k.touched, k.next
 	k.touched, k.next, k.running = make(map[string]bool), nil, false
 	k.touchedMu.Unlock()
-	if next != nil {
-		err := k.build(ctx, next)
-		if err != nil {
-			k.touchedMu.Lock()
-			defer k.touchedMu.Unlock()
-			if k.next == nil {
-				k.next = next
-			}
+	var err error
+	switch {
+	case next != nil:
+		err = k.build(ctx, next)
+	case len(touched) > 0 && k.view != nil:
+		if err = k.dependents(touched); err == nil {
+			err = k.update(ctx, touched)
 		}
-		return err
 	}
-	if len(touched) == 0 || k.view == nil {
+	if err == nil {
 		return nil
 	}
-	if err := k.dependents(touched); err != nil {
-		return err
+	// What was not done is still to be done.
+	k.touchedMu.Lock()
+	defer k.touchedMu.Unlock()
+	maps.Copy(k.touched, touched)
+	if k.next == nil {
+		k.next = next
 	}
-	return k.update(touched)
+	return err
 }
 
 // dependents adds to what was touched the entities that show some of it.
@@ -249,7 +255,7 @@ func (k *keptView) dependents(touched map[string]bool) error {
 }
 
 // update renders entities anew.
-func (k *keptView) update(touched map[string]bool) error {
+func (k *keptView) update(ctx context.Context, touched map[string]bool) error {
 	var changed []string
 	var batch storage.Batch
 	if k.items != nil {
@@ -258,6 +264,9 @@ func (k *keptView) update(touched map[string]bool) error {
 	for _, entity := range slices.Sorted(maps.Keys(touched)) {
 		if !k.view.Match(entity) {
 			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return err
 		}
 		item, ok, err := k.render(&k.v.n.rows, entity)
 		if err != nil {
