@@ -12,49 +12,40 @@ import (
 )
 
 // Admit says why a local transaction may not be written, if it may not. The
-// catalog is that of the state before it; v shows the state with its deltas. An
-// error that is not of reading the state names the key and what is wrong there.
+// catalog is that of the state before it; v shows the state with its deltas. What
+// the space says of itself is judged delta by delta, each as if those before it
+// were there. An error that is not of reading the state names the key and what is
+// wrong there.
 func (c *Catalog) Admit(v merge.View, deltas []delta.Delta) error {
-	for len(deltas) > 0 {
-		entity := deltas[0].Entity
-		n := 1
-		for n < len(deltas) && deltas[n].Entity == entity {
-			n++
+	bare := len(c.Schemas.Schemas()) == 0 && !c.RequireSchema
+	a := admission{Catalog: c}
+	var entities []string
+	byEntity := make(map[string][]delta.Delta)
+	for i := range deltas {
+		d := &deltas[i]
+		if IsSystem(d.Entity) {
+			if err := a.system(d); err != nil {
+				return refuse(d, "", err)
+			}
+			continue
 		}
-		rest := deltas[n:]
-		of := deltas[:n]
-		if slices.ContainsFunc(rest, func(d delta.Delta) bool { return d.Entity == entity }) {
-			of, rest = split(deltas, entity)
+		if bare {
+			continue
 		}
-		if err := c.admitEntity(v, entity, of); err != nil {
+		if byEntity[d.Entity] == nil {
+			entities = append(entities, d.Entity)
+		}
+		byEntity[d.Entity] = append(byEntity[d.Entity], *d)
+	}
+	for _, entity := range entities {
+		if err := c.admitEntity(v, entity, byEntity[entity]); err != nil {
 			return err
 		}
-		deltas = rest
 	}
 	return nil
 }
 
-// split takes the deltas of an entity out, all in their order.
-func split(deltas []delta.Delta, entity string) (of, rest []delta.Delta) {
-	for i := range deltas {
-		if deltas[i].Entity == entity {
-			of = append(of, deltas[i])
-		} else {
-			rest = append(rest, deltas[i])
-		}
-	}
-	return of, rest
-}
-
 func (c *Catalog) admitEntity(v merge.View, entity string, deltas []delta.Delta) error {
-	if IsSystem(entity) {
-		for i := range deltas {
-			if err := c.admitSystem(&deltas[i]); err != nil {
-				return refuse(&deltas[i], "", err)
-			}
-		}
-		return nil
-	}
 	if s := c.For(entity); s != nil {
 		return s.Admit(v, entity, deltas)
 	}
@@ -69,12 +60,19 @@ func (c *Catalog) admitEntity(v merge.View, entity string, deltas []delta.Delta)
 	return nil
 }
 
+// An admission is one transaction that is judged, with what it has added so far.
+type admission struct {
+	*Catalog
+	schemas   []*schema.Schema
+	resolvers map[string]int // the newest version of each
+}
+
 func refuse(d *delta.Delta, property string, err error) error {
 	return &schema.Violation{Key: delta.Key(d.Entity, d.Path), Property: property, Text: err.Error()}
 }
 
-// admitSystem checks a write to what the space says of itself.
-func (c *Catalog) admitSystem(d *delta.Delta) error {
+// system checks a write to what the space says of itself.
+func (a *admission) system(d *delta.Delta) error {
 	if !d.Verb.Survives() {
 		return nil
 	}
@@ -85,10 +83,10 @@ func (c *Catalog) admitSystem(d *delta.Delta) error {
 		prefix string
 		admit  func(name string, d *delta.Delta) error
 	}{
-		{SchemaPrefix, c.admitSchema},
-		{ResolverPrefix, c.admitResolver},
+		{SchemaPrefix, a.schema},
+		{ResolverPrefix, a.resolver},
 		{ModulePrefix, admitPiece},
-		{ViewPrefix, c.admitView},
+		{ViewPrefix, a.view},
 	} {
 		if name, ok := strings.CutPrefix(d.Entity, kind.prefix); ok {
 			if err := CheckName(name); err != nil {
@@ -123,7 +121,7 @@ func text(d *delta.Delta) ([]byte, error) {
 	return delta.AppendJSON(nil, d.Value)
 }
 
-func (c *Catalog) admitSchema(name string, d *delta.Delta) error {
+func (a *admission) schema(name string, d *delta.Delta) error {
 	n, err := versionNumber(d.Path)
 	if err != nil {
 		return err
@@ -136,7 +134,19 @@ func (c *Catalog) admitSchema(name string, d *delta.Delta) error {
 	if err != nil {
 		return err
 	}
-	return c.CheckSchema(next)
+	if err := schema.Check(slices.Concat(a.versions, a.schemas), next, a.lookup); err != nil {
+		return err
+	}
+	a.schemas = append(a.schemas, next)
+	return nil
+}
+
+// lookup is Lookup, with the resolvers that the transaction adds.
+func (a *admission) lookup(use string, params map[string]any) (merge.Resolver, error) {
+	if a.resolvers[use] > 0 && len(params) == 0 {
+		return merge.ResolverFunc(func(*merge.Input) (merge.Output, error) { return merge.Output{Absent: true}, nil }), nil
+	}
+	return a.Lookup(use, params)
 }
 
 // CheckSchema says why a schema may not be added, if it may not.
@@ -152,12 +162,12 @@ func (c *Catalog) NextVersion(name string) int {
 	return 1
 }
 
-func (c *Catalog) admitResolver(name string, d *delta.Delta) error {
+func (a *admission) resolver(name string, d *delta.Delta) error {
 	n, err := versionNumber(d.Path)
 	if err != nil {
 		return err
 	}
-	if next := c.NextVersion(name); n != next {
+	if next := max(a.NextVersion(name), a.resolvers[name]+1); n != next {
 		return fmt.Errorf("the next version of %s is %d", name, next)
 	}
 	if slices.Contains(merge.Builtins(), name) {
@@ -171,10 +181,16 @@ func (c *Catalog) admitResolver(name string, d *delta.Delta) error {
 	if err != nil {
 		return err
 	}
-	if def.Kind == CEL && c.options.Compile != nil {
-		_, err = c.options.Compile.CEL(def.Expression)
+	if def.Kind == CEL && a.options.Compile != nil {
+		if _, err := a.options.Compile.CEL(def.Expression); err != nil {
+			return err
+		}
 	}
-	return err
+	if a.resolvers == nil {
+		a.resolvers = make(map[string]int)
+	}
+	a.resolvers[name] = n
+	return nil
 }
 
 // admitPiece takes a piece of a module. Whether the pieces make the module that
@@ -189,7 +205,7 @@ func admitPiece(_ string, d *delta.Delta) error {
 	return nil
 }
 
-func (c *Catalog) admitView(name string, d *delta.Delta) error {
+func (a *admission) view(name string, d *delta.Delta) error {
 	if d.Path != "" {
 		return errors.New("a view is written whole")
 	}
@@ -201,7 +217,7 @@ func (c *Catalog) admitView(name string, d *delta.Delta) error {
 	if err != nil {
 		return err
 	}
-	for _, err := range view.lookUp(c) {
+	for _, err := range view.lookUp(a.lookup) {
 		if !strings.HasPrefix(err.use, GoPrefix) { // another program may bring it
 			return err
 		}

@@ -58,6 +58,12 @@ type Options struct {
 	Author func(clock.LaneID) string
 	// Compile makes resolvers of what the log carries; nil can make none.
 	Compile Compiler
+	// Before is an earlier catalog, nil for none. What it has compiled is not
+	// compiled again.
+	Before *Catalog
+	// Shallow takes modules for whole without reading them: for a catalog that
+	// nothing is read by.
+	Shallow bool
 	// Go are resolvers that the program brings, without the prefix GoPrefix.
 	Go map[string]Own
 }
@@ -84,6 +90,7 @@ type Catalog struct {
 
 	versions []*schema.Schema
 	options  Options
+	made     map[Definition]merge.Resolver
 	named    map[string]*Resolver
 	views    []*View
 	problems []Problem
@@ -104,7 +111,8 @@ func (c *Catalog) Problems() []Problem { return c.problems }
 
 // Load makes a catalog of a state. An error is one of reading the state.
 func Load(v merge.View, o Options) (*Catalog, error) {
-	c := &Catalog{options: o, named: make(map[string]*Resolver)}
+	c := &Catalog{options: o, named: make(map[string]*Resolver), made: make(map[Definition]merge.Resolver)}
+	defer func() { c.options.Before = nil }()
 	for _, load := range []func(merge.View) error{c.loadResolvers, c.loadSchemas, c.loadViews, c.loadSpace} {
 		if err := load(v); err != nil {
 			return nil, fmt.Errorf("load catalog: %w", err)
@@ -116,7 +124,8 @@ func Load(v merge.View, o Options) (*Catalog, error) {
 	return c, nil
 }
 
-// A version is one version of a schema or of a resolver, as the state has it.
+// A version is a document of one version of a schema or of a resolver, as the
+// state has it. Where several were written at once, all of them are there.
 type version struct {
 	number int
 	text   []byte // JSON
@@ -144,8 +153,9 @@ func each(v merge.View, prefix string, f func(name string) error) error {
 	return err
 }
 
-// versionsOf returns the versions of a schema or a resolver, rising. What is no
-// version is a problem.
+// versionsOf returns the documents of a schema's or a resolver's versions, the
+// versions rising, of one version the newest first. What is no version is a
+// problem.
 func (c *Catalog) versionsOf(v merge.View, entity string) ([]version, error) {
 	r, _, err := merge.Read(v, entity, "")
 	if err != nil {
@@ -160,19 +170,25 @@ func (c *Catalog) versionsOf(v merge.View, entity string) ([]version, error) {
 			continue
 		}
 		if p.Conflict {
-			c.problem(entity, p.Path, fmt.Errorf("version %d was written on %d nodes at once: the newest is in force", n, len(p.Survivors)))
+			c.problem(entity, p.Path, fmt.Errorf("version %d was written on %d nodes at once", n, len(p.Survivors)))
 		}
-		out = append(out, version{n, delta.AppendAnyJSON(nil, p.Value)})
+		for j := range p.Survivors {
+			text, err := delta.AppendJSON(nil, p.Survivors[j].Value)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, version{n, text})
+		}
 	}
-	slices.SortFunc(out, func(a, b version) int { return cmp.Compare(a.number, b.number) })
+	slices.SortStableFunc(out, func(a, b version) int { return cmp.Compare(a.number, b.number) })
 	return out, nil
 }
 
 // versionNumber reads a path as VersionPath writes it.
 func versionNumber(p delta.Path) (int, error) {
 	n, err := strconv.Atoi(strings.TrimPrefix(string(p), "/"))
-	if err != nil || n < 1 || VersionPath(n) != p {
-		return 0, fmt.Errorf("%q is not the path of a version, as /1", p)
+	if err != nil || n < 1 || n > MaxVersion || VersionPath(n) != p {
+		return 0, fmt.Errorf("%q is not the path of a version, as /1, up to /%d", p, MaxVersion)
 	}
 	return n, nil
 }

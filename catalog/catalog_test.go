@@ -253,7 +253,8 @@ func TestProblems(t *testing.T) {
 	c := p.load()
 	want := []string{
 		"$resolver/bad#/1: expression", "$schema/host#/1: resolver \"say\"", "$schema/host#/2: the schema says that it is other@2",
-		"$schema/host#/3: ", "$schema/host#/x: \"/x\" is not the path of a version", "$schema/twice#/1: version 1 was written on 2 nodes at once",
+		"$schema/host#/3: ", "$schema/host#/x: \"/x\" is not the path of a version", "$schema/twice#/1: another document of this version counts",
+		"$schema/twice#/1: version 1 was written on 2 nodes at once",
 		"$space#/require_schema: want true or false", "$view/bad: /entities", "$view/worse: /resolvers/~1a: unknown resolver",
 	}
 	got := c.Problems()
@@ -356,6 +357,41 @@ func TestAdmit(t *testing.T) {
 	p.drop("$schema/host")
 	if p.load().For("host/1") != nil {
 		t.Error("a dropped schema is there")
+	}
+}
+
+// What one transaction adds is judged in its order: a schema may name a resolver
+// that stands before it, and a version follows the one before it.
+func TestAdmitInOrder(t *testing.T) {
+	p := newPen(t)
+	r1 := p.plan("$resolver/say", "/1", `{"kind": "cel", "expression": "one"}`)
+	r2 := p.plan("$resolver/say", "/2", `{"kind": "cel", "expression": "two"}`)
+	s1 := p.plan("$schema/host", "/1", fmt.Sprintf(hostSchema, 1, ""))
+	s2 := p.plan("$schema/host", "/2", fmt.Sprintf(hostSchema, 2, ""))
+	view := p.plan("$view/v", "", `{"entities": ["*"], "resolvers": {"/x": "say"}}`)
+	c := p.load()
+	if err := c.Admit(p.mem, []delta.Delta{r1, r2, s1, view, s2}); err != nil {
+		t.Error(err)
+	}
+	for _, bad := range [][]delta.Delta{{s1}, {s2, s1}, {r1, s2}, {r2, r1}, {view}, {r1, r1}} {
+		if err := c.Admit(p.mem, bad); err == nil {
+			t.Errorf("%v may be written", bad)
+		}
+	}
+}
+
+// Garbage among the versions leaves a next one.
+func TestVersionsOfGarbage(t *testing.T) {
+	p := newPen(t)
+	for _, path := range []delta.Path{"/9223372036854775807", "/1048577", "/01", "/-1", "", "/1/x"} {
+		p.put("$resolver/say", path, `1`)
+	}
+	if got := p.load().NextVersion("say"); got != 1 {
+		t.Errorf("the next version is %d", got)
+	}
+	p.put("$resolver/say", "/1048576", `1`)
+	if got := p.load().NextVersion("say"); got != MaxVersion+1 {
+		t.Errorf("the next version is %d", got)
 	}
 }
 

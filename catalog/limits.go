@@ -17,6 +17,10 @@ const (
 	// stands in one value.
 	MaxDefinitionBytes = 64 << 10
 
+	// MaxVersion bounds the number of a version, so that there is always a next
+	// one.
+	MaxVersion = 1 << 20
+
 	// MaxNameBytes bounds the name of a schema, resolver or view: it is part of
 	// an entity's id.
 	MaxNameBytes = 128

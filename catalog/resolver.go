@@ -154,36 +154,58 @@ func (c *Catalog) loadResolver(v merge.View, name string) (Resolver, error) {
 	if err != nil {
 		return r, err
 	}
-	ended := false // by a version that is active, or a retirement
-	for _, x := range slices.Backward(all) {
-		d, err := ParseDefinition(x.text)
-		ver := ResolverVersion{Number: x.number, Definition: d, State: Replaced}
-		switch {
-		case err != nil:
-			ver.State, ver.Text = Broken, err.Error()
-		case ended:
-		case d.Kind == Retired:
-			ver.State, ended = Gone, true
-		default:
-			made, err := c.compile(v, &d)
-			switch {
-			case errors.Is(err, errLoading):
-				ver.State = Loading
-			case isRead(err):
-				return r, err
-			case err != nil:
-				ver.State, ver.Text = Broken, err.Error()
-			default:
-				ver.State, r.active, r.number, ended = Active, made, x.number, true
-			}
+	for ended := false; len(all) > 0; { // by a version that is active, or a retirement
+		number := all[len(all)-1].number
+		n := len(all) - 1
+		for n > 0 && all[n-1].number == number {
+			n--
 		}
+		ver, err := c.loadVersion(v, &r, all[n:], ended)
+		if err != nil {
+			return r, err
+		}
+		all, ended = all[:n], ended || ver.State == Active || ver.State == Gone
 		if ver.State == Broken {
-			c.problem(ResolverPrefix+name, VersionPath(x.number), errors.New(ver.Text))
+			c.problem(ResolverPrefix+name, VersionPath(number), errors.New(ver.Text))
 		}
 		r.Versions = append(r.Versions, ver)
 	}
 	slices.Reverse(r.Versions)
 	return r, nil
+}
+
+// loadVersion reads one version, and compiles it unless a later one ended that.
+// Of documents that were written at once the newest that has the form of one
+// counts.
+func (c *Catalog) loadVersion(v merge.View, r *Resolver, docs []version, ended bool) (ResolverVersion, error) {
+	ver := ResolverVersion{Number: docs[0].number, State: Broken}
+	for i := range docs {
+		d, err := ParseDefinition(docs[i].text)
+		if err == nil {
+			ver.Definition, ver.State, ver.Text = d, Replaced, ""
+			break
+		}
+		ver.Text = err.Error()
+	}
+	switch {
+	case ver.State == Broken || ended:
+		return ver, nil
+	case ver.Kind == Retired:
+		ver.State = Gone
+		return ver, nil
+	}
+	made, err := c.compile(v, &ver.Definition)
+	switch {
+	case errors.Is(err, errLoading):
+		ver.State = Loading
+	case isRead(err):
+		return ver, err
+	case err != nil:
+		ver.State, ver.Text = Broken, err.Error()
+	default:
+		ver.State, r.active, r.number = Active, made, ver.Number
+	}
+	return ver, nil
 }
 
 // errLoading reports a module that has not come whole.
@@ -201,8 +223,27 @@ func (c *Catalog) compile(v merge.View, d *Definition) (merge.Resolver, error) {
 	if c.options.Compile == nil {
 		return nil, errors.New("this program runs no resolvers of that kind")
 	}
+	key := *d
+	key.Description = ""
+	if b := c.options.Before; b != nil && b.made[key] != nil {
+		c.made[key] = b.made[key]
+	}
+	if made := c.made[key]; made != nil {
+		return made, nil
+	}
+	made, err := c.compileAnew(v, d)
+	if err == nil {
+		c.made[key] = made
+	}
+	return made, err
+}
+
+func (c *Catalog) compileAnew(v merge.View, d *Definition) (merge.Resolver, error) {
 	if d.Kind == CEL {
 		return c.options.Compile.CEL(d.Expression)
+	}
+	if c.options.Shallow {
+		return c.options.Compile.WASM(nil)
 	}
 	module, err := ReadModule(v, d.Module, d.Size)
 	if err != nil {

@@ -147,7 +147,7 @@ func (c *Catalog) loadViews(v merge.View) error {
 			c.problem(ViewPrefix+name, "", err)
 			return nil
 		}
-		for _, err := range view.lookUp(c) {
+		for _, err := range view.lookUp(c.Lookup) {
 			c.problem(ViewPrefix+name, "", err)
 		}
 		view.compile(c)
@@ -157,10 +157,10 @@ func (c *Catalog) loadViews(v merge.View) error {
 }
 
 // lookUp finds the resolvers that the view names, and says which it cannot.
-func (v *View) lookUp(c *Catalog) (errs []*overrideError) {
+func (v *View) lookUp(lookup schema.Lookup) (errs []*overrideError) {
 	for i := range v.overrides {
 		o := &v.overrides[i]
-		made, err := c.Lookup(o.use, o.params)
+		made, err := lookup(o.use, o.params)
 		if err != nil {
 			errs = append(errs, &overrideError{o.use, fmt.Errorf("/resolvers%s: %w", delta.Path("").Child(o.at), err)})
 			made = merge.ResolverFunc(func(*merge.Input) (merge.Output, error) {

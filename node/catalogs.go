@@ -69,7 +69,7 @@ func (n *Node) refresh() error {
 		return nil
 	}
 	next, err := catalog.Load(&n.rows, catalog.Options{
-		Author: n.authorOf, Compile: n.cfg.Replica.Compile, Go: c.own,
+		Author: n.authorOf, Compile: n.cfg.Replica.Compile, Go: c.own, Before: c.now.Load(),
 	})
 	if err != nil {
 		return err

@@ -25,7 +25,7 @@ func (r *Replica) before() error {
 	if g.catalog != nil && g.at == r.state.system {
 		return nil
 	}
-	c, err := catalog.Load(r.state, catalog.Options{Compile: boundary{r.cfg.Compile}})
+	c, err := catalog.Load(r.state, catalog.Options{Compile: boundary{r.cfg.Compile}, Before: g.catalog, Shallow: true})
 	if err != nil {
 		return err
 	}
