@@ -22,6 +22,7 @@ package catalog
 
 import (
 	"cmp"
+	"crypto/sha256"
 	"fmt"
 	"slices"
 	"strconv"
@@ -90,6 +91,8 @@ type Catalog struct {
 
 	versions []*schema.Schema
 	options  Options
+	// sum is that of all schemas and resolvers that are in force.
+	sum      [sha256.Size]byte
 	made     map[Definition]merge.Resolver
 	named    map[string]*Resolver
 	views    []*View
@@ -210,10 +213,28 @@ func (c *Catalog) loadSchemas(v merge.View) error {
 		return err
 	}
 	c.Schemas = schema.NewCatalog(c.versions, c.Lookup, c.options.Author)
+	c.sum = c.inForce()
 	for _, p := range c.Schemas.Problems() {
 		c.problem(SchemaPrefix+p.Schema, VersionPath(p.Version), fmt.Errorf("%s", p.Text))
 	}
 	return nil
+}
+
+// inForce sums up what decides how entities read.
+func (c *Catalog) inForce() [sha256.Size]byte {
+	h := sha256.New()
+	for _, s := range c.versions {
+		fmt.Fprintf(h, "%s\n", s.Canonical())
+	}
+	for i := range c.Resolvers {
+		r := &c.Resolvers[i]
+		for _, v := range r.Versions {
+			if v.Number == r.number {
+				fmt.Fprintf(h, "%s %d %+v\n", r.Name, v.Number, v.Definition)
+			}
+		}
+	}
+	return [sha256.Size]byte(h.Sum(nil))
 }
 
 func parseSchema(name string, x version) (*schema.Schema, error) {

@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -50,6 +51,8 @@ type View struct {
 	overrides  []override
 	keep       func(delta.Path, *merge.Survivor) bool
 	catalog    *Catalog
+	// sum is that of all that decides what the view shows, beside the state.
+	sum [sha256.Size]byte
 	// rules are those of each schema, and of no schema, with the overrides.
 	rules map[string]*merge.Rules
 }
@@ -142,7 +145,8 @@ func (c *Catalog) loadViews(v merge.View) error {
 		if err != nil {
 			return err
 		}
-		view, err := ParseView(name, delta.AppendAnyJSON(nil, r.Value))
+		text := delta.AppendAnyJSON(nil, r.Value)
+		view, err := ParseView(name, text)
 		if err != nil {
 			c.problem(ViewPrefix+name, "", err)
 			return nil
@@ -151,6 +155,7 @@ func (c *Catalog) loadViews(v merge.View) error {
 			c.problem(ViewPrefix+name, "", err)
 		}
 		view.compile(c)
+		view.sum = sha256.Sum256(append(c.sum[:], text...))
 		c.views = append(c.views, view)
 		return nil
 	})
@@ -235,6 +240,9 @@ func (v *View) keeper(author func(clock.LaneID) string) func(delta.Path, *merge.
 		return (v.Since == nil || at >= v.Since.UnixMilli()) && (v.Until == nil || at < v.Until.UnixMilli())
 	}
 }
+
+// Same reports whether two views, of two catalogs, show the same of any state.
+func (v *View) Same(o *View) bool { return v.sum == o.sum }
 
 // Match reports whether the view is about an entity, whatever it holds.
 func (v *View) Match(entity string) bool { return v.patterns.Match(entity) && !IsSystem(entity) }

@@ -54,7 +54,7 @@ type evaluation struct {
 }
 
 func (e *evaluation) run() (found bool, err error) {
-	if e.index.local {
+	if e.index.local && e.rules.Keep == nil { // else the whole entity says whether it is there
 		e.scope = e.index.scopeOf(e.at)
 	}
 	if err := e.r.scan(e.view, e.entity, e.scope, e.at); err != nil {
@@ -64,7 +64,7 @@ func (e *evaluation) run() (found bool, err error) {
 	if len(e.r.Properties) == 0 {
 		// Below a path, an entity that lives may still have what rules give.
 		there := false
-		if e.scope != "" && e.rules.Keep == nil {
+		if e.scope != "" {
 			there, err = Exists(e.view, e.entity)
 		}
 		if !there || err != nil {

@@ -363,17 +363,17 @@ func (v *rows) parseDot(b []byte) (clock.Dot, []byte, error) {
 }
 
 // A mark is a place in the batch in the making to which it can go back.
-type mark struct{ journal, side int }
+type mark struct {
+	journal, side int
+	system        uint64
+}
 
-func (s *state) mark() mark { return mark{len(s.journal), len(s.side)} }
+func (s *state) mark() mark { return mark{len(s.journal), len(s.side), s.system} }
 
 // rollback undoes all since the mark.
 func (s *state) rollback(m mark) {
 	for i := len(s.journal) - 1; i >= m.journal; i-- {
 		u := &s.journal[i]
-		if catalog.IsSystem(u.key) {
-			s.system++
-		}
 		if u.had {
 			s.changed[u.key] = u.row
 			continue
@@ -383,7 +383,7 @@ func (s *state) rollback(m mark) {
 		delete(s.changed, u.key)
 		s.unlist(u.key)
 	}
-	s.journal, s.side = s.journal[:m.journal], s.side[:m.side]
+	s.journal, s.side, s.system = s.journal[:m.journal], s.side[:m.side], m.system
 }
 
 func (s *state) unlist(key string) {

@@ -2,9 +2,9 @@ package node
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"iter"
 	"maps"
@@ -104,22 +104,6 @@ func (n *Node) eachOf(ctx context.Context, v *catalog.View, from source, after s
 	return nil
 }
 
-// referring calls f for the entities that refer to one.
-func (n *Node) referring(target string, f func(entity string)) error {
-	lo := n.rows.key(kindRef, merge.AppendPrefix(nil, target, ""))
-	for kv, err := range n.db.Scan(lo, storage.PrefixEnd(lo)) {
-		if err != nil {
-			return fmt.Errorf("scan references: %w", err)
-		}
-		entity, _, err := merge.EntityOf(kv.Key[len(lo):])
-		if err != nil {
-			return err
-		}
-		f(entity)
-	}
-	return nil
-}
-
 // ShowView returns what a view shows, in the order of entities, those after one:
 // at most limit or 1,000 of them; more says that there are others. At is a cut,
 // as in ReadOptions.
@@ -140,7 +124,7 @@ func (n *Node) ShowView(ctx context.Context, name, after string, limit int, at s
 		}
 		return n.scanView(ctx, view, m.view(c), after, limit)
 	}
-	k, err := n.views.keep(ctx, name, false)
+	k, err := n.views.keep(name, false)
 	if err != nil {
 		return nil, false, err
 	}
@@ -173,16 +157,6 @@ func (n *Node) scanView(ctx context.Context, view *catalog.View, from source, af
 	return out, more, err
 }
 
-// current returns the items, up to date; nil where they are too many to keep.
-func (k *keptView) current(ctx context.Context) (*storage.Memory, error) {
-	if err := k.refresh(ctx); err != nil {
-		return nil, err
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.items, nil
-}
-
 func pageOf(items *storage.Memory, after string, limit int) (out []ViewItem, more bool, err error) {
 	for kv, err := range items.Scan(append([]byte(after), 0), nil) {
 		if err != nil {
@@ -203,21 +177,19 @@ func pageOf(items *storage.Memory, after string, limit int) (out []ViewItem, mor
 // A viewWatcher is told which entities of a view have changed.
 type viewWatcher struct {
 	wake chan struct{}
-	// changed and ended are guarded by the view's watchMu.
+	// changed and ended are guarded by the view's mu.
 	changed map[string]bool
 	ended   bool
 }
 
-// notify tells all who watch which entities have changed; nil means that the
-// view is no more.
+// notify tells all who watch which entities have changed, or that the view is no
+// more; mu is held.
 func (k *keptView) notify(changed []string) {
-	k.watchMu.Lock()
-	defer k.watchMu.Unlock()
 	for w := range k.watchers { // each is told the same: the order does not matter
 		for _, entity := range changed {
 			w.changed[entity] = true
 		}
-		w.ended = w.ended || k.isGone()
+		w.ended = k.gone
 		select {
 		case w.wake <- struct{}{}:
 		default:
@@ -225,10 +197,21 @@ func (k *keptView) notify(changed []string) {
 	}
 }
 
-func (k *keptView) isGone() bool {
-	k.touchedMu.Lock()
-	defer k.touchedMu.Unlock()
-	return k.gone
+// watch adds a watcher; stop ends it.
+func (k *keptView) watch() (w *viewWatcher, stop func()) {
+	w = &viewWatcher{wake: make(chan struct{}, 1), changed: make(map[string]bool)}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.watchers[w] = true
+	if w.ended = k.gone; w.ended {
+		w.wake <- struct{}{}
+	}
+	return w, func() {
+		k.mu.Lock()
+		delete(k.watchers, w)
+		k.mu.Unlock()
+		k.unpin()
+	}
 }
 
 // WatchView yields what a view shows, then an item that is Ready, and then what
@@ -237,22 +220,13 @@ func (k *keptView) isGone() bool {
 // removed.
 func (n *Node) WatchView(ctx context.Context, name string) iter.Seq2[ViewItem, error] {
 	return func(yield func(ViewItem, error) bool) {
-		k, err := n.views.keep(ctx, name, true)
+		k, err := n.views.keep(name, true)
 		if err != nil {
 			yield(ViewItem{}, err)
 			return
 		}
-		w := &viewWatcher{wake: make(chan struct{}, 1), changed: make(map[string]bool)}
-		k.pinned.Add(1)
-		k.watchMu.Lock()
-		k.watchers[w] = true
-		k.watchMu.Unlock()
-		defer func() {
-			k.watchMu.Lock()
-			delete(k.watchers, w)
-			k.watchMu.Unlock()
-			k.pinned.Add(-1)
-		}()
+		w, stop := k.watch()
+		defer stop()
 		if !n.yieldAll(ctx, name, yield) || !yield(ViewItem{Ready: true}, nil) {
 			return
 		}
@@ -264,15 +238,15 @@ func (n *Node) WatchView(ctx context.Context, name string) iter.Seq2[ViewItem, e
 			case <-n.done:
 				return
 			}
-			k.watchMu.Lock()
+			k.mu.Lock()
 			changed, ended := w.changed, w.ended
 			w.changed = make(map[string]bool)
-			k.watchMu.Unlock()
+			k.mu.Unlock()
 			if ended {
 				yield(ViewItem{}, fmt.Errorf("%w: view %s was removed", ErrNotFound, name))
 				return
 			}
-			for _, entity := range slices.SortedFunc(maps.Keys(changed), cmp.Compare[string]) {
+			for _, entity := range slices.Sorted(maps.Keys(changed)) {
 				item, err := k.item(entity)
 				if !yield(item, err) || err != nil {
 					return
@@ -306,19 +280,23 @@ func (n *Node) yieldAll(ctx context.Context, name string, yield func(ViewItem, e
 // item returns what the view shows of an entity now.
 func (k *keptView) item(entity string) (ViewItem, error) {
 	k.mu.Lock()
-	defer k.mu.Unlock()
-	b, err := []byte(nil), error(nil)
-	ok := false
-	if k.items == nil && k.view != nil {
-		b, ok, err = k.render(&k.v.n.rows, entity)
-	} else if k.items != nil {
-		b, err = k.items.Get([]byte(entity))
-		if ok = err == nil; !ok {
-			err = nil
+	view, items := k.view, k.items
+	k.mu.Unlock()
+	b, err := []byte(nil), storage.ErrNotFound
+	switch {
+	case items != nil:
+		b, err = items.Get([]byte(entity))
+	case view != nil:
+		var ok bool
+		if b, _, ok, err = k.v.n.render(view, entity); err == nil && !ok {
+			err = storage.ErrNotFound
 		}
 	}
-	if err != nil || !ok {
-		return ViewItem{Entity: entity, Gone: true}, err
+	if errors.Is(err, storage.ErrNotFound) {
+		return ViewItem{Entity: entity, Gone: true}, nil
+	}
+	if err != nil {
+		return ViewItem{Entity: entity}, err
 	}
 	return parseItem(entity, b)
 }

@@ -6,375 +6,372 @@ import (
 	"maps"
 	"slices"
 	"sync"
-	"sync/atomic"
 
 	"github.com/rhizome-p2p/rhizome/catalog"
-	"github.com/rhizome-p2p/rhizome/merge"
 	"github.com/rhizome-p2p/rhizome/storage"
 )
 
 const (
 	// maxKeptViews bounds the views that are kept at a time; the one that was
-	// asked for least recently goes.
+	// asked for least recently goes, but for those that are watched.
 	maxKeptViews = 64
 
-	// defaultViewBytes is what one view may take when it is kept.
+	// defaultViewBytes is what the views that are kept may take together.
 	defaultViewBytes = 256 << 20
 
 	// keepAfter is how many times a view is asked for before it is kept: to keep
 	// one takes a look at all its entities.
 	keepAfter = 2
-
-	// buildBatch is how many items are put into a new view at a time.
-	buildBatch = 4096
 )
 
 // views keeps what named views show, for those that are asked for or watched.
-// A step tells which entities it touched; these alone are looked at again.
+// A step tells which entities it touched; these alone are looked at again, beside
+// the loop.
+//
+// Locks are taken in this order: the node's turn, views.mu, keptView.mu. Nothing
+// is rendered and nothing is waited for under the last two.
 type views struct {
 	n     *Node
-	bytes uint64 // that one view may take
-	// closing ends what brings views up to date by itself when the node closes;
-	// end is its cancel.
+	bytes uint64 // that all of them may take
+	// closing ends the work on views when the node closes; end is its cancel.
 	closing context.Context //nolint:containedctx // it lives as long as the node
 	end     context.CancelFunc
 
-	// mu guards what follows. It is taken after a view's own mu, never before.
+	// mu guards what follows.
 	mu    sync.Mutex
 	asked map[string]int
 	kept  map[string]*keptView
 	clock uint64 // counts what is asked, for used
+	size  uint64 // the sum of what is accounted
 }
 
-// A keptView is one view as it was at the last refresh, and what was touched
-// since.
+// A keptView is one view as it was after the last pass of work, and what was
+// touched since.
 type keptView struct {
 	v    *views
 	name string
-	used uint64 // of views.clock, guarded by views.mu
 
-	// touchedMu guards touched, next and running.
-	touchedMu sync.Mutex
-	touched   map[string]bool
-	next      *catalog.View // to go over to, nil where nothing changed
-	gone      bool          // the view is no more
-	running   bool          // somebody is about to refresh
+	// used, pins and accounted are guarded by views.mu.
+	used      uint64 // of views.clock
+	pins      int    // who watches it
+	accounted uint64 // bytes
 
-	// mu guards what follows, and is held while items are rendered.
-	mu    sync.Mutex
-	view  *catalog.View
-	items *storage.Memory // entity -> item; nil where the view is too large to keep
-	size  uint64
-
-	// watchMu guards watchers. It is taken last.
-	watchMu  sync.Mutex
+	// mu guards what follows.
+	mu      sync.Mutex
+	touched map[string]bool
+	next    *catalog.View // to go over to, nil where nothing changed
+	dropped bool          // no step tells it anything any more
+	gone    bool          // the view is no more
+	// want counts what it was told of, have what of that is done. advanced is
+	// closed and replaced when a pass has ended, well or with err.
+	want, have uint64
+	running    bool
+	advanced   chan struct{}
+	err        error
+	// view and items are as of have. Items are nil where they are too many to
+	// keep.
+	view     *catalog.View
+	items    *storage.Memory // entity -> item
 	watchers map[*viewWatcher]bool
-	pinned   atomic.Int32 // watchers, also those that are about to be
+
+	// What follows belongs to the pass that runs.
+	size  uint64
+	links links
 }
 
 // touch notes which entities a step has changed. The caller holds turn.
 func (v *views) touch(entities map[string]bool) {
 	v.mu.Lock()
-	kept := slices.Collect(maps.Values(v.kept))
-	v.mu.Unlock()
-	for _, k := range kept {
-		k.touch(entities)
+	defer v.mu.Unlock()
+	for _, k := range v.kept { // each is told the same: the order does not matter
+		k.mu.Lock()
+		maps.Copy(k.touched, entities)
+		k.tell()
+		k.mu.Unlock()
 	}
 }
 
-func (k *keptView) touch(entities map[string]bool) {
-	k.touchedMu.Lock()
-	defer k.touchedMu.Unlock()
-	maps.Copy(k.touched, entities)
+// tell counts something that the view was told, and has it worked on; mu is held.
+func (k *keptView) tell() {
+	k.want++
 	k.wake()
 }
 
-// wake has the view refreshed beside whoever calls; touchedMu is held.
+// wake has what the view was told worked on, beside whoever calls; mu is held.
 func (k *keptView) wake() {
-	if k.running {
+	if k.running || k.dropped || k.v.closing.Err() != nil {
 		return
 	}
-	k.running = true
-	k.v.n.jobs.Go(func() {
-		if err := k.refresh(k.v.closing); err != nil && k.v.closing.Err() == nil {
-			k.v.n.Alarm("view", fmt.Sprintf("view %s cannot be brought up to date: %v", k.name, err), "run rhizome verify")
-		}
-	})
+	k.running, k.err = true, nil
+	k.v.n.jobs.Go(k.work)
 }
 
-// reset goes over to another catalog.
+// reset goes over to another catalog, of whose views those that show something
+// else than before are worked out anew.
 func (v *views) reset(c *catalog.Catalog) {
 	v.mu.Lock()
-	kept := slices.Collect(maps.Values(v.kept))
-	v.mu.Unlock()
-	for _, k := range kept {
-		next := c.View(k.name)
-		k.touchedMu.Lock()
-		k.next, k.gone = next, next == nil
-		k.wake()
-		k.touchedMu.Unlock()
-		if next == nil {
-			v.drop(k)
+	var gone []*keptView
+	for name, k := range v.kept {
+		next := c.View(name)
+		k.mu.Lock()
+		newest := k.next
+		if newest == nil {
+			newest = k.view
 		}
+		switch {
+		case next == nil:
+			k.gone = true
+			gone = append(gone, k)
+		case newest == nil || !next.Same(newest):
+			k.next = next
+			k.tell()
+		}
+		k.mu.Unlock()
 	}
+	v.mu.Unlock()
+	v.drop(gone...)
 }
 
-// drop forgets a view. Who watches it is told.
-func (v *views) drop(k *keptView) {
+// drop forgets views. Who watches one is told.
+func (v *views) drop(all ...*keptView) {
+	if len(all) == 0 {
+		return
+	}
 	v.mu.Lock()
-	if v.kept[k.name] == k {
-		delete(v.kept, k.name)
+	for _, k := range all {
+		if v.kept[k.name] == k {
+			delete(v.kept, k.name)
+			v.size -= k.accounted
+			k.accounted = 0
+		}
 	}
 	idle := len(v.kept) == 0
 	v.mu.Unlock()
-	if idle {
-		v.n.query(func() {
-			v.mu.Lock()
-			defer v.mu.Unlock()
-			if len(v.kept) == 0 {
-				v.n.replica.state.touched = nil
-			}
-		})
+	for _, k := range all {
+		k.mu.Lock()
+		k.dropped = true
+		k.advance()
+		k.notify(nil)
+		k.mu.Unlock()
 	}
-	k.notify(nil)
+	if idle {
+		v.n.jobs.Go(v.rest)
+	}
 }
 
-// keep returns the view as it is kept, and builds it where it is not. Without
-// must it returns nil for one that is not asked for often enough.
-func (v *views) keep(ctx context.Context, name string, must bool) (*keptView, error) {
-	v.mu.Lock()
-	v.clock++
-	k := v.kept[name]
-	if k != nil {
-		k.used = v.clock
-	}
-	v.asked[name]++
-	often := v.asked[name] >= keepAfter
-	v.mu.Unlock()
-	if k != nil || !must && !often {
-		return k, nil
-	}
-	view := v.n.Catalog().View(name)
-	if view == nil {
-		return nil, fmt.Errorf("%w: view %s", ErrNotFound, name)
-	}
-	k = &keptView{v: v, name: name, touched: make(map[string]bool), next: view, watchers: make(map[*viewWatcher]bool)}
-	var before *keptView
-	var oldest *keptView
+// rest has steps no longer tell what they touch, when there is nobody to tell.
+func (v *views) rest() {
 	v.n.query(func() {
-		// From here on every step tells what it touches.
-		if s := v.n.replica.state; s.touched == nil {
-			s.touched = make(map[string]bool)
-		}
 		v.mu.Lock()
 		defer v.mu.Unlock()
-		if before = v.kept[name]; before == nil {
-			k.used = v.clock
-			v.kept[name] = k
-		}
-		if len(v.kept) > maxKeptViews {
-			oldest = v.oldest()
+		if len(v.kept) == 0 {
+			v.n.replica.state.touched = nil
 		}
 	})
-	if before != nil {
-		return before, nil
+}
+
+// keep returns the view as it is kept, and keeps it from now on where it is not
+// but was asked for often enough; else nil. With pin it is kept in any case, until
+// unpin is called.
+func (v *views) keep(name string, pin bool) (*keptView, error) {
+	v.mu.Lock()
+	v.clock++
+	v.asked[name]++
+	k, often := v.kept[name], v.asked[name] >= keepAfter
+	if k != nil {
+		k.use(pin)
 	}
+	v.mu.Unlock()
+	if k != nil || !pin && !often {
+		return k, nil
+	}
+	var oldest *keptView
+	v.n.query(func() { // between two steps: each that follows tells what it touches
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		if k = v.kept[name]; k == nil {
+			// Who makes another catalog stores it before it resets the views: it
+			// is this one, or reset meets the view that is kept now.
+			view := v.n.Catalog().View(name)
+			if view == nil {
+				return
+			}
+			k = &keptView{
+				v: v, name: name, touched: make(map[string]bool), next: view, advanced: make(chan struct{}),
+				watchers: make(map[*viewWatcher]bool),
+			}
+			v.kept[name] = k
+			if s := v.n.replica.state; s.touched == nil {
+				s.touched = make(map[string]bool)
+			}
+			if len(v.kept) > maxKeptViews {
+				oldest = v.oldest(k)
+			}
+			k.mu.Lock()
+			k.tell()
+			k.mu.Unlock()
+		}
+		k.use(pin)
+	})
 	if oldest != nil {
 		v.drop(oldest)
 	}
-	if err := k.refresh(ctx); err != nil {
-		v.drop(k)
-		return nil, err
+	if k == nil {
+		return nil, fmt.Errorf("%w: view %s", ErrNotFound, name)
 	}
 	return k, nil
 }
 
+// use notes that a view was asked for; views.mu is held.
+func (k *keptView) use(pin bool) {
+	k.used = k.v.clock
+	if pin {
+		k.pins++
+	}
+}
+
+func (k *keptView) unpin() {
+	k.v.mu.Lock()
+	defer k.v.mu.Unlock()
+	k.pins--
+}
+
 // oldest returns the view that nobody watches and that was asked for least
-// recently; nil where all are watched. mu is held.
-func (v *views) oldest() (out *keptView) {
+// recently, other than one; nil where there is none. mu is held.
+func (v *views) oldest(than *keptView) (out *keptView) {
 	for _, k := range v.kept { // the least of them: the order does not matter
-		if k.pinned.Load() == 0 && (out == nil || k.used < out.used) {
+		if k != than && k.pins == 0 && (out == nil || k.used < out.used) {
 			out = k
 		}
 	}
 	return out
 }
 
-// refresh brings the view up to what was touched before it was called.
-func (k *keptView) refresh(ctx context.Context) error {
+// fits accounts for what a view takes, and reports whether it may. Others go
+// before it.
+func (v *views) fits(k *keptView, size uint64) bool {
+	v.mu.Lock()
+	if v.kept[k.name] != k {
+		v.mu.Unlock()
+		return true // it is about to go
+	}
+	v.size += size - k.accounted
+	k.accounted = size
+	var gone []*keptView
+	for v.size > v.bytes && size <= v.bytes {
+		o := v.oldest(k)
+		if o == nil {
+			break
+		}
+		delete(v.kept, o.name)
+		v.size -= o.accounted
+		o.accounted = 0
+		gone = append(gone, o)
+	}
+	ok := v.size <= v.bytes
+	if !ok {
+		v.size -= k.accounted
+		k.accounted = 0
+	}
+	v.mu.Unlock()
+	v.drop(gone...)
+	return ok
+}
+
+// advance lets those go on who wait for a pass to end; mu is held.
+func (k *keptView) advance() {
+	close(k.advanced)
+	k.advanced = make(chan struct{})
+}
+
+// current returns what the view shows once all that it was told before the call is
+// done. Items are nil where they are not kept.
+func (k *keptView) current(ctx context.Context) (items *storage.Memory, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.touchedMu.Lock()
-	touched, next := k.touched, k.next
-	k.touched, k.next, k.running = make(map[string]bool), nil, false
-	k.touchedMu.Unlock()
-	var err error
+	need := k.want
+	if k.have < need {
+		k.wake()
+	}
+	for {
+		switch {
+		case k.dropped:
+			return nil, nil
+		case k.have >= need:
+			return k.items, nil
+		case k.err != nil && !k.running:
+			return nil, k.err
+		}
+		advanced := k.advanced
+		k.mu.Unlock()
+		select {
+		case <-advanced:
+		case <-ctx.Done():
+			err = ctx.Err()
+		case <-k.v.closing.Done():
+			err = ErrClosed
+		}
+		k.mu.Lock()
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// take takes over what the view was told; mu is not held.
+func (k *keptView) take() (touched map[string]bool, next *catalog.View, upTo uint64, more bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.have == k.want || k.dropped || k.v.closing.Err() != nil {
+		k.running = false
+		return nil, nil, 0, false
+	}
+	touched, next = k.touched, k.next
+	k.touched, k.next = make(map[string]bool), nil
+	return touched, next, k.want, true
+}
+
+// work passes over what the view was told until nothing is left of it. One
+// goroutine at a time runs it.
+func (k *keptView) work() {
+	for {
+		touched, next, upTo, more := k.take()
+		if !more {
+			return
+		}
+		changed, err := k.pass(touched, next)
+		k.mu.Lock()
+		if err != nil {
+			// What was not done is still to be done.
+			maps.Copy(k.touched, touched)
+			if k.next == nil {
+				k.next = next
+			}
+			k.err, k.running = err, false
+		} else {
+			k.have = upTo
+			k.notify(changed)
+		}
+		k.advance()
+		k.mu.Unlock()
+		if err != nil {
+			if k.v.closing.Err() == nil {
+				k.v.n.Alarm("view", fmt.Sprintf("view %s cannot be brought up to date: %v", k.name, err), "run rhizome verify")
+			}
+			return
+		}
+	}
+}
+
+// pass brings the view up to date and returns the entities that it shows
+// otherwise than before.
+func (k *keptView) pass(touched map[string]bool, next *catalog.View) (changed []string, err error) {
 	switch {
 	case next != nil:
-		err = k.build(ctx, next)
-	case len(touched) > 0 && k.view != nil:
-		if err = k.dependents(touched); err == nil {
-			err = k.update(ctx, touched)
-		}
+		return k.build(next)
+	case k.view == nil:
+		return nil, nil
 	}
-	if err == nil {
-		return nil
-	}
-	// What was not done is still to be done.
-	k.touchedMu.Lock()
-	defer k.touchedMu.Unlock()
-	maps.Copy(k.touched, touched)
-	if k.next == nil {
-		k.next = next
-	}
-	return err
-}
-
-// dependents adds to what was touched the entities that show some of it.
-func (k *keptView) dependents(touched map[string]bool) error {
-	if !k.view.Follows() {
-		return nil
-	}
-	level := slices.Collect(maps.Keys(touched))
-	for range max(1, k.view.Expand) {
-		var next []string
-		for _, target := range level { // into a set: the order does not matter
-			err := k.v.n.referring(target, func(entity string) {
-				if !touched[entity] {
-					touched[entity] = true
-					next = append(next, entity)
-				}
-			})
-			if err != nil {
-				return err
-			}
-		}
-		level = next
-	}
-	return nil
-}
-
-// update renders entities anew.
-func (k *keptView) update(ctx context.Context, touched map[string]bool) error {
-	var changed []string
-	var batch storage.Batch
-	if k.items != nil {
-		batch = k.items.NewBatch()
-	}
-	for _, entity := range slices.Sorted(maps.Keys(touched)) {
-		if !k.view.Match(entity) {
-			continue
-		}
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		item, ok, err := k.render(&k.v.n.rows, entity)
-		if err != nil {
-			return err
-		}
-		if k.items == nil {
-			changed = append(changed, entity)
-			continue
-		}
-		old, err := k.items.Get([]byte(entity))
-		switch had := err == nil; {
-		case ok && (!had || string(old) != string(item)):
-			batch.Set([]byte(entity), item)
-			k.size += uint64(len(entity) + len(item))
-		case !ok && had:
-			batch.Delete([]byte(entity))
-		default:
-			continue
-		}
-		k.size -= uint64(len(old))
-		changed = append(changed, entity)
-	}
-	if batch != nil && batch.Bytes() > 0 {
-		if err := storage.ApplySync(k.items, batch); err != nil {
-			return err
-		}
-	}
-	k.bound()
-	k.notify(changed)
-	return nil
-}
-
-// bound lets go of items that have become too many.
-func (k *keptView) bound() {
-	if k.size > k.v.bytes {
-		k.items, k.size = nil, 0
-	}
-}
-
-// render returns an item as it is kept.
-func (k *keptView) render(s merge.View, entity string) ([]byte, bool, error) {
-	item, ok, err := k.view.Render(s, entity)
-	if err != nil || !ok {
-		return nil, false, err
-	}
-	for _, text := range item.Alarms {
-		k.v.n.Alarm("conflict", text, "see both values with get --lossless, and write the right one")
-	}
-	return appendItem(nil, &item), true, nil
-}
-
-// build makes the items of a view from scratch, and tells those who watch in
-// what they differ from those before.
-func (k *keptView) build(ctx context.Context, view *catalog.View) error {
-	old, first := k.items, k.view == nil
-	k.view = view
-	fresh := storage.NewMemory()
-	k.items, k.size = fresh, 0
-	batch, n := fresh.NewBatch(), 0
-	err := k.v.n.eachOf(ctx, view, &k.v.n.rows, "", func(entity string) (bool, error) {
-		item, ok, err := k.render(&k.v.n.rows, entity)
-		if err != nil || !ok {
-			return true, err
-		}
-		batch.Set([]byte(entity), item)
-		k.size += uint64(len(entity) + len(item))
-		if n++; n%buildBatch == 0 {
-			if err := storage.ApplySync(fresh, batch); err != nil {
-				return false, err
-			}
-			batch = fresh.NewBatch()
-		}
-		return k.size <= k.v.bytes, nil
-	})
-	if err != nil {
-		k.items, k.view = nil, nil
-		return err
-	}
-	if err := storage.ApplySync(fresh, batch); err != nil {
-		return err
-	}
-	k.bound()
-	if !first {
-		changed, err := differing(old, k.items)
-		if err != nil {
-			return err
-		}
-		k.notify(changed)
-	}
-	return nil
-}
-
-// differing returns the keys at which two stores differ, in order. A store that
-// is nil differs nowhere that can be told.
-func differing(a, b *storage.Memory) (keys []string, err error) {
-	for _, side := range [2][2]*storage.Memory{{a, b}, {b, a}} {
-		if side[0] == nil || side[1] == nil {
-			return nil, nil
-		}
-		for kv, err := range side[0].Scan([]byte{0}, nil) {
-			if err != nil {
-				return nil, err
-			}
-			if other, err := side[1].Get(kv.Key); err != nil || string(other) != string(kv.Value) {
-				keys = append(keys, string(kv.Key))
-			}
-		}
-	}
-	slices.Sort(keys)
-	return slices.Compact(keys), nil
+	k.links.reach(touched)
+	return k.update(slices.Sorted(maps.Keys(touched)))
 }

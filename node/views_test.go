@@ -90,6 +90,7 @@ const hostSchema = `{"name": "host", "version": %d, "entities": ["host/*"], "pro
 	{"id": "tags", "path": "/tags", "type": {"type": "string"}, "verb": "bag"},
 	{"id": "boots", "path": "/boots", "verb": "counter"},
 	{"id": "site", "path": "/site", "ref": {"to": ["site/*"], "dangling": "%s"}},
+	{"id": "home", "path": "/home", "default": {"$ref": "site/a"}},
 	{"id": "double", "path": "/double", "computed": true, "resolver": "%s", "depends": ["load"]}
 ]}`
 
@@ -155,6 +156,8 @@ func (b *bench) scribble(r *rand.Rand) {
 		{Kind: OpRemove, Entity: at, Path: "/tags", Value: "x"},
 		{Kind: OpInc, Entity: at, Path: "/boots", N: 1},
 		{Kind: OpPut, Entity: at, Path: "/note/deep", Value: ref},
+		{Kind: OpPut, Entity: at, Path: "/list", Value: []any{ref, int64(1), map[string]any{"of": ref, "n": int64(1)}}},
+		{Kind: OpPut, Entity: at, Path: "/object", Value: map[string]any{"in": ref, "n": int64(1)}, Whole: true},
 		{Kind: OpRm, Entity: at},
 		{Kind: OpRm, Entity: at, Path: "/load"},
 	}
@@ -300,11 +303,130 @@ func TestViewRemoved(t *testing.T) {
 			t.Errorf("watching it: %v", err)
 		}
 	}
+	b.views.rest() // what runs beside has done it, or is about to
 	b.query(func() {
 		if b.replica.state.touched != nil {
 			t.Error("steps still tell what they touch")
 		}
 	})
+}
+
+// A gatekeeper is a resolver that waits, once it is armed, until it is let go.
+type gatekeeper struct {
+	armed, waiting, release chan struct{}
+}
+
+func newGatekeeper() *gatekeeper {
+	return &gatekeeper{make(chan struct{}, 1), make(chan struct{}), make(chan struct{})}
+}
+
+func (g *gatekeeper) Resolve(in *merge.Input) (merge.Output, error) {
+	select {
+	case <-g.armed:
+		g.waiting <- struct{}{}
+		<-g.release
+	default:
+	}
+	return merge.Output{Value: in.Values[0]}, nil
+}
+
+// gatedBench is a node with a view of which every item passes a gatekeeper.
+func gatedBench(t *testing.T) (*bench, *gatekeeper) {
+	t.Helper()
+	b, g := newBench(t), newGatekeeper()
+	if err := b.Register("gate", g); err != nil {
+		t.Fatal(err)
+	}
+	b.system("$schema/host", "/1", `{"name": "host", "version": 1, "entities": ["host/*"], "properties": [{"id": "load", "path": "/load", "resolver": "go:gate"}]}`)
+	b.system("$view/v", "", `{"entities": ["host/*"]}`)
+	for i := range 3 {
+		b.put(fmt.Sprintf("host/%d", i), "/load", int64(i))
+	}
+	return b, g
+}
+
+// Who asks for a view that is being built, and gives up, waits no longer; the
+// others get it, and who watches is told of what changes in it.
+func TestViewBuiltForOthers(t *testing.T) {
+	b, g := gatedBench(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	g.armed <- struct{}{}
+	first := make(chan error, 1)
+	go func() {
+		var last error
+		for _, last = range b.WatchView(ctx, "v") {
+			break
+		}
+		first <- last
+	}()
+	<-g.waiting
+	other := make(chan map[string]string, 1)
+	go func() {
+		w := watch(t, b, "v")
+		w.until(t, map[string]string{"host/0": `{"load":0}`, "host/1": `{"load":1}`, "host/2": `{"load":2}`})
+		b.put("host/1", "/load", int64(9))
+		w.until(t, map[string]string{"host/0": `{"load":0}`, "host/1": `{"load":9}`, "host/2": `{"load":2}`})
+		other <- nil
+	}()
+	cancel()
+	if err := <-first; !errors.Is(err, context.Canceled) {
+		t.Errorf("who gave up got %v", err)
+	}
+	close(g.release)
+	<-other
+}
+
+// A node that is closed does not finish the views that are being built.
+func TestViewsEndWithTheNode(t *testing.T) {
+	b, g := gatedBench(t)
+	g.armed <- struct{}{}
+	shown := make(chan error, 1)
+	go func() {
+		var last error
+		for _, last = range b.WatchView(t.Context(), "v") {
+			break
+		}
+		shown <- last
+	}()
+	<-g.waiting
+	b.views.end() // what Close begins with
+	if err := <-shown; !errors.Is(err, ErrClosed) {
+		t.Errorf("who waited got %v", err)
+	}
+	close(g.release)
+	b.Close()
+	if _, _, err := b.ShowView(t.Context(), "v", "", 0, ""); err == nil {
+		t.Error("a closed node shows a view")
+	}
+}
+
+// A view is not worked out anew for a change that does not bear on it, nor for a
+// write that is refused.
+func TestViewsOutlastCatalogs(t *testing.T) {
+	b := viewBench(t, 0)
+	b.put("host/1", "/load", int64(1))
+	for range keepAfter {
+		b.show("all", "")
+	}
+	k := b.views.kept["all"]
+	items := k.items
+	b.system("$view/another", "", `{"entities": ["x"]}`)
+	b.must(Op{Kind: OpPut, Entity: "$module/" + strings.Repeat("0", 64), Path: "/0", Value: []byte("x")})
+	if _, err := b.Commit(t.Context(), "", []Op{{Kind: OpPut, Entity: "$view/bad", Value: int64(1)}}); !errors.Is(err, ErrInvalid) {
+		t.Error(err)
+	}
+	b.show("all", "")
+	if k.items != items {
+		t.Error("it was worked out anew")
+	}
+	if err := b.Register("triple", merge.ResolverFunc(double)); err != nil {
+		t.Fatal(err)
+	}
+	b.show("all", "")
+	if k.items == items {
+		t.Error("another resolver did not bear on it")
+	}
 }
 
 // Of many views the one that was asked for least recently is let go.
