@@ -215,6 +215,9 @@ func TestValidateAgrees(t *testing.T) {
 					delete(doc, k)
 				}
 			}
+			if _, ok := doc["b"].([]byte); ok {
+				delete(doc, "b") // to the library it is the object that JSON has for bytes
+			}
 			mine, theirs := c.Validate(doc), checkLibrary(lib, doc)
 			if (mine == nil) != (theirs == nil) {
 				t.Fatalf("%v: %v, by\n%s\n%v", doc, mine, GenJSONSchema(c), theirs)
