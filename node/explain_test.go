@@ -75,7 +75,7 @@ func TestExplain(t *testing.T) {
 	if _, err := b.Explain(t.Context(), "host/1", "", ReadOptions{}); !errors.Is(err, ErrNotFound) {
 		t.Errorf("below the horizon: %v", err)
 	}
-	b.put("host/1", "", int64(1))
+	b.put("host/1", "/note", "x")
 	if x := b.explain("host/1", ""); x.Horizon == "" || x.Since.IsZero() {
 		t.Errorf("no horizon is told: %+v", x)
 	}
