@@ -15,6 +15,11 @@ import (
 //
 // A property that cannot be told has an error in place of a value, and so have
 // those that depend on it; all others read as ever.
+//
+// Below the path of a rule, what is read is that part of the rule's property:
+// the errors of the property come with it, and where the part is inside one
+// value, such as a default, the reading has one property there that has no
+// survivors.
 func ReadWith(v View, entity string, p delta.Path, rules *Rules) (Reading, bool, error) {
 	if rules == nil {
 		return Read(v, entity, p)
