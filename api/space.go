@@ -256,7 +256,10 @@ type ExplainedProperty struct {
 // A KilledSurvivor is what stood at a key and no longer does.
 type KilledSurvivor struct {
 	Survivor
-	By []Killer `json:"by"`
+	// By are the first of those that killed it, and Killers says how many they
+	// are.
+	By      []Killer `json:"by"`
+	Killers int      `json:"killers"`
 }
 
 // A Killer is a delta that killed. Where its entry is no longer held, verb, time
@@ -285,7 +288,7 @@ func ExplanationOf(x *rhizome.Explanation) Explanation {
 		out.Properties = append(out.Properties, explainedOf(&x.Properties[i]))
 	}
 	for i := range x.Killed {
-		k := KilledSurvivor{Survivor: SurvivorOf(&x.Killed[i].Survivor), By: []Killer{}}
+		k := KilledSurvivor{Survivor: SurvivorOf(&x.Killed[i].Survivor), By: []Killer{}, Killers: x.Killed[i].KilledBy}
 		for _, by := range x.Killed[i].By {
 			one := Killer{Dot: dotText(by.Dot), Author: by.Author.String()}
 			if by.Known {

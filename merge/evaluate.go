@@ -15,6 +15,11 @@ import (
 //
 // A property that cannot be told has an error in place of a value, and so have
 // those that depend on it; all others read as ever.
+//
+// Below the path of a rule, what is read is that part of the rule's property:
+// the errors of the property come with it, and where the part is inside one
+// value, such as a default, the reading has one property there that has no
+// survivors.
 func ReadWith(v View, entity string, p delta.Path, rules *Rules) (Reading, bool, error) {
 	if rules == nil {
 		return Read(v, entity, p)
@@ -39,9 +44,10 @@ type evaluation struct {
 	rules  *Rules
 	index  *ruleIndex
 
-	// scope is the path at and below which properties bear on what is read.
-	scope delta.Path
-	r     Reading
+	// root is the path from which what is read is put together, and scope the one
+	// at and below which properties bear on it. Invariant: scope is root or "".
+	root, scope delta.Path
+	r           Reading
 	// made are the properties to which only a rule gives a value or an error.
 	made []Property
 	// values and failed hold, by id, what became of the rules so far.
@@ -54,8 +60,9 @@ type evaluation struct {
 }
 
 func (e *evaluation) run() (found bool, err error) {
-	if e.index.local && e.rules.Keep == nil { // else the whole entity says whether it is there
-		e.scope = e.index.scopeOf(e.at)
+	e.root = e.index.rootOf(e.at)
+	if e.index.local {
+		e.scope = e.root
 	}
 	if err := e.r.scan(e.view, e.entity, e.scope, e.at); err != nil {
 		return false, err
@@ -65,7 +72,7 @@ func (e *evaluation) run() (found bool, err error) {
 		// Below a path, an entity that lives may still have what rules give.
 		there := false
 		if e.scope != "" {
-			there, err = Exists(e.view, e.entity)
+			there, err = e.exists()
 		}
 		if !there || err != nil {
 			return false, err
@@ -73,20 +80,42 @@ func (e *evaluation) run() (found bool, err error) {
 	}
 	e.move()
 	for i := range e.r.Properties {
-		if p := &e.r.Properties[i]; e.index.byPath[p.Path] == nil {
+		if p := &e.r.Properties[i]; e.index.ruleFor(p.Path) == nil {
 			e.free(p)
 		}
 	}
 	for _, rule := range e.index.cyclic {
 		e.settle(rule, e.find(rule.Path), Failf(ErrorDependency, "it waits for itself"))
 	}
+	matched := e.matched()
 	for _, rule := range e.index.order {
 		if under(e.scope, rule.Path) {
+			matched = e.readBelow(rule.Path, matched)
 			e.property(rule)
 		}
 	}
+	e.readBelow("", matched)
 	e.collect()
 	return len(e.r.Properties) > 0, e.broken
+}
+
+// exists reports whether the entity has any survivor that is to be read.
+func (e *evaluation) exists() (bool, error) {
+	if e.rules.Keep == nil {
+		return Exists(e.view, e.entity)
+	}
+	found := errors.New("found")
+	err := e.view.Rows(AppendPrefix(nil, e.entity, ""), func(key []byte, row []Survivor) error {
+		_, p, _, err := ParseKey(key)
+		if err == nil && slices.ContainsFunc(row, func(s Survivor) bool { return e.rules.Keep(p, &s) }) {
+			return found
+		}
+		return err
+	})
+	if errors.Is(err, found) {
+		return true, nil
+	}
+	return false, err
 }
 
 // keep leaves out the survivors that are not to be read.
@@ -189,18 +218,14 @@ func Exists(v View, entity string) (bool, error) {
 	return false, err
 }
 
-// free reads a property that no rule names, but for one with a wildcard.
+// free reads a property that no rule names.
 func (e *evaluation) free(p *Property) {
-	rule := e.index.wildFor(p.Path)
-	switch {
-	case rule != nil:
-		e.settle(rule, p, e.own(rule, p, nil))
-	case e.errs[p.Path] != nil:
-		p.fail(e.errs[p.Path])
-	default:
-		if err := p.resolve(e.entity, e.rules.Author); err != nil {
-			p.fail(err)
-		}
+	err := e.errs[p.Path]
+	if err == nil {
+		err = p.resolve(e.entity, e.rules.Author)
+	}
+	if err != nil {
+		p.fail(err)
 	}
 }
 
@@ -212,7 +237,7 @@ func (e *evaluation) property(rule *Rule) {
 		e.settle(rule, p, err)
 		return
 	}
-	below := e.below(rule.Path)
+	below := e.members(rule.Path)
 	if p == nil && (len(below) == 0 || len(rule.Deps) > 0) {
 		p = &Property{Path: rule.Path, Absent: true}
 		if len(rule.Deps) > 0 && rule.Resolver != nil {
@@ -225,8 +250,9 @@ func (e *evaluation) property(rule *Rule) {
 		err = e.own(rule, p, deps)
 	}
 	if err == nil && len(below) > 0 {
-		err = e.object(rule, p, below)
-		if p == nil && err == nil {
+		var has bool
+		has, err = e.object(rule, p, below)
+		if p == nil && has {
 			return // its value is put together of those below it
 		}
 	}
@@ -341,9 +367,9 @@ func call(r Resolver, in *Input) (out Output, err error) {
 	return r.Resolve(in)
 }
 
-// object checks a property whose value stands leaf by leaf below its path. One
-// that breaks its type reads as nothing.
-func (e *evaluation) object(rule *Rule, own *Property, below []Property) error {
+// object checks a property whose value stands leaf by leaf below its path, and
+// reports whether it has one. One that breaks its type reads as nothing.
+func (e *evaluation) object(rule *Rule, own *Property, below []Property) (has bool, err error) {
 	props := below
 	if own != nil {
 		props = append([]Property{*own}, below...)
@@ -352,7 +378,7 @@ func (e *evaluation) object(rule *Rule, own *Property, below []Property) error {
 	t := tree{conflicts: &hidden}
 	value, _, absent := t.fold(rule.Path, props)
 	if absent {
-		return nil
+		return false, nil
 	}
 	for _, check := range []func(any) error{rule.Check, rule.Result} {
 		if check == nil {
@@ -363,11 +389,11 @@ func (e *evaluation) object(rule *Rule, own *Property, below []Property) error {
 				below[i].Absent = true
 				below[i].Shown = make([]bool, len(below[i].Survivors))
 			}
-			return Failf(ErrorType, "%v", err)
+			return false, Failf(ErrorType, "%v", err)
 		}
 	}
 	e.values[rule.ID] = value
-	return nil
+	return true, nil
 }
 
 // deps gathers what a rule's resolver depends on.
@@ -409,7 +435,7 @@ func (e *evaluation) settle(rule *Rule, p *Property, err error) {
 	if err == nil && p.Absent {
 		switch {
 		case rule.HasDefault:
-			p.Value, p.Absent, p.Why = rule.Default, false, "the default"
+			p.Value, p.Absent, p.Why = clone(rule.Default), false, "the default" // readers may change theirs
 		case rule.Required:
 			err = Failf(ErrorMissing, "it is required, and has no value")
 		}
@@ -450,8 +476,8 @@ func (e *evaluation) search(p delta.Path) (int, bool) {
 	return lo, lo < len(e.r.Properties) && e.r.Properties[lo].Path == p
 }
 
-// below returns the properties with survivors below a path.
-func (e *evaluation) below(p delta.Path) []Property {
+// members returns the properties with survivors below a path.
+func (e *evaluation) members(p delta.Path) []Property {
 	i, ok := e.search(p)
 	if ok {
 		i++
@@ -461,21 +487,6 @@ func (e *evaluation) below(p delta.Path) []Property {
 		n++
 	}
 	return e.r.Properties[i:n]
-}
-
-// collect brings what was read at and below the path into one list, and folds
-// it.
-func (e *evaluation) collect() {
-	props := slices.DeleteFunc(e.r.Properties, func(p Property) bool { return len(p.Survivors) == 0 })
-	if len(e.made) > 0 {
-		props = append(props, e.made...)
-		sortByKey(props)
-	}
-	if e.at != "" {
-		props = slices.DeleteFunc(props, func(p Property) bool { return !under(e.at, p.Path) })
-	}
-	e.r.Properties = props
-	e.r.finish(e.at)
 }
 
 // refer looks at the references that a property's value is or holds.

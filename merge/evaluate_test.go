@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"pgregory.net/rapid"
+
 	"github.com/rhizome-p2p/rhizome/clock"
 	"github.com/rhizome-p2p/rhizome/delta"
 )
@@ -152,6 +154,53 @@ func TestReadWithStories(t *testing.T) {
 			want: `{"n":{"a":{"v":1},"b":{"v":3},"c":4}}`,
 		},
 		{
+			name: "an object that a wildcard matches is checked whole", rules: []Rule{{ID: "n", Path: "/n/*", Check: func(x any) error {
+				if len(x.(map[string]any)) != 2 {
+					return errors.New("want two members")
+				}
+				return nil
+			}}},
+			story: func(ann, _ *pen) {
+				ann.put("e", "/n/x/a", 1)
+				ann.put("e", "/n/x/b", 2)
+				ann.put("e", "/n/y/a", 1)
+			},
+			want: `{"n":{"x":{"a":1,"b":2}}}`, errors: []string{"/n/y type want two members"},
+		},
+		{
+			name: "an object whose members all fail has its default", rules: []Rule{
+				{ID: "cpu", Path: "/cpu", Default: map[string]any{"a": int64(1)}, HasDefault: true},
+				{ID: "a", Path: "/cpu/a", Check: wantInt},
+			},
+			story: func(ann, _ *pen) { ann.put("e", "/cpu/a", "x") },
+			want:  `{"cpu":{"a":1}}`, errors: []string{"/cpu/a type want an integer"},
+		},
+		{
+			name: "or is missing", rules: []Rule{{ID: "cpu", Path: "/cpu", Required: true}, {ID: "a", Path: "/cpu/a", Check: wantInt}},
+			story: func(ann, _ *pen) { ann.put("e", "/cpu/a", "x"); ann.put("e", "/x", 1) },
+			want:  `{"x":1}`, errors: []string{"/cpu missing required", "/cpu/a type want an integer"},
+		},
+		{
+			name: "a part of a default", rules: []Rule{{ID: "cfg", Path: "/cfg", Default: map[string]any{"a": map[string]any{"b": "x"}}, HasDefault: true}}, at: "/cfg/a/b",
+			story: func(ann, _ *pen) { ann.put("e", "/x", 1) },
+			want:  `"x"`,
+		},
+		{
+			name: "no part of a default", rules: []Rule{{ID: "cfg", Path: "/cfg", Default: map[string]any{"a": map[string]any{"b": "x"}}, HasDefault: true}}, at: "/cfg/a/c",
+			story: func(ann, _ *pen) { ann.put("e", "/x", 1) },
+		},
+		{
+			name: "a part of what survivors that are read leave to a default", rules: []Rule{{ID: "a", Path: "/a", Default: int64(3), HasDefault: true}}, at: "/a",
+			keep:  func(_ delta.Path, s *Survivor) bool { return s.Dot.Lane[0] == 'a' },
+			story: func(ann, bob *pen) { ann.put("e", "/x", 1); bob.put("e", "/a", 4) },
+			want:  `3`,
+		},
+		{
+			name: "a part of what breaks its type", rules: []Rule{{ID: "cpu", Path: "/cpu", Check: func(any) error { return errors.New("no") }}}, at: "/cpu/a",
+			story: func(ann, _ *pen) { ann.put("e", "/cpu/a", 1) },
+			want:  "absent", errors: []string{"/cpu type no"},
+		},
+		{
 			name:  "what was written to a computed property is passed over",
 			rules: []Rule{{ID: "t", Path: "/t", Computed: true, Resolver: ResolverFunc(product), Deps: []Dep{{ID: "price"}}}, {ID: "price", Path: "/price"}},
 			story: func(ann, _ *pen) { ann.put("e", "/price", 5); ann.put("e", "/t", 99) },
@@ -279,6 +328,137 @@ func TestReadWithStories(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A value that stands above nothing but defaults is no conflict: only survivors
+// contradict each other.
+func TestScalarOverDefaults(t *testing.T) {
+	ann, bob := newPen("ann"), newPen("bob")
+	ann.put("e", "", 5)
+	rules := &Rules{Properties: []Rule{{ID: "a", Path: "/a", Default: int64(1), HasDefault: true}}}
+	r, _, err := ReadWith(ann.mem, "e", "", rules)
+	if err != nil || r.Value != int64(5) || len(r.Conflicts) != 0 {
+		t.Errorf("reads as %v, conflicts %q (%v)", r.Value, r.Conflicts, err)
+	}
+	bob.put("e", "/b", 1)
+	ann.take(bob)
+	if r, _, _ := ReadWith(ann.mem, "e", "", rules); !slices.Equal(r.Conflicts, []delta.Path{""}) {
+		t.Errorf("conflicts %q with a survivor below", r.Conflicts)
+	}
+}
+
+// Who changes what it read changes no other's reading.
+func TestDefaultIsNotShared(t *testing.T) {
+	ann := newPen("ann")
+	ann.put("e", "/x", 1)
+	rules := &Rules{Properties: []Rule{{ID: "a", Path: "/a", HasDefault: true, Default: map[string]any{"l": []any{map[string]any{"b": []byte("x")}}}}}}
+	want := `{"l":[{"b":{"$bytes":"eA=="}}]}`
+	for range 2 {
+		r, _, err := ReadWith(ann.mem, "e", "/a", rules)
+		if got := string(delta.AppendAnyJSON(nil, r.Value)); err != nil || got != want {
+			t.Errorf("reads as %s, want %s (%v)", got, want, err)
+		}
+		l := r.Value.(map[string]any)["l"].([]any)
+		l[0].(map[string]any)["b"].([]byte)[0] = 'y'
+		l[0] = nil
+	}
+}
+
+// randomRules draws rules for some paths, with and without wildcards.
+func randomRules(t *rapid.T) *Rules {
+	rules := &Rules{}
+	n := rapid.IntRange(0, 4).Draw(t, "rules")
+	taken := map[delta.Path]bool{}
+	for i := range n {
+		r := Rule{ID: fmt.Sprintf("p%d", i), Path: rapid.SampledFrom([]delta.Path{"", "/a", "/b", "/*", "/a/a", "/a/b", "/a/*", "/b/*", "/*/a", "/a/a/b"}).Draw(t, "path")}
+		if taken[r.Path] {
+			continue
+		}
+		taken[r.Path] = true
+		switch rapid.IntRange(0, 5).Draw(t, "kind") {
+		case 0:
+			r.Check = func(x any) error {
+				if m, ok := x.(map[string]any); ok && len(m) > 1 {
+					return errors.New("want one member")
+				}
+				return nil
+			}
+		case 1:
+			r.Default, r.HasDefault = randomValue(t, 2), true
+		case 2:
+			r.Check = wantInt
+			r.Default, r.HasDefault = map[string]any{"a": int64(1), "b": map[string]any{"a": "x"}}, true
+		case 3:
+			if !strings.Contains(string(r.Path), "*") {
+				r.Resolver = ResolverFunc(func(in *Input) (Output, error) { return Output{Value: map[string]any{"a": in.Deps["p0"]}}, nil })
+				r.Deps, r.Computed = []Dep{{ID: "p0", Optional: true}}, rapid.Bool().Draw(t, "computed")
+			}
+		case 4:
+			r.Required = true
+		}
+		rules.Properties = append(rules.Properties, r)
+	}
+	return rules
+}
+
+func randomValue(t *rapid.T, depth int) any {
+	if depth == 0 || rapid.Bool().Draw(t, "scalar") {
+		return rapid.SampledFrom([]any{int64(1), "x", map[string]any{}, map[string]any{"$ref": "e"}}).Draw(t, "value")
+	}
+	m := map[string]any{}
+	for _, k := range []string{"a", "b"} {
+		if rapid.Bool().Draw(t, k) {
+			m[k] = randomValue(t, depth-1)
+		}
+	}
+	return m
+}
+
+// What is read of a part is what is read of the whole there: of any document,
+// by any rules, at any path above which nothing stands but what a rule is about.
+func TestPartIsOfWhole(t *testing.T) {
+	all := []delta.Path{"/a", "/b"}
+	for i := 0; i < 6; i++ {
+		all = append(all, all[i]+"/a", all[i]+"/b")
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		ann, bob := newPen("ann"), newPen("bob")
+		written := map[delta.Path]bool{}
+		for range rapid.IntRange(1, 5).Draw(t, "writes") {
+			p := rapid.SampledFrom(append(all, "")).Draw(t, "at")
+			written[p] = true
+			rapid.SampledFrom([]*pen{ann, bob}).Draw(t, "who").put("e", p, randomValue(t, 2))
+		}
+		ann.take(bob)
+		rules := randomRules(t)
+		if rapid.Bool().Draw(t, "filtered") {
+			rules.Keep = func(_ delta.Path, s *Survivor) bool { return s.Dot.Lane == ann.lane }
+		}
+		whole, found, err := ReadWith(ann.mem, "e", "", rules)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range all {
+			if slices.ContainsFunc(rules.indexed().rootOf(p).Ancestors(), func(up delta.Path) bool { return written[up] }) {
+				continue // what no rule is about stands by itself, hidden or not
+			}
+			want := "-"
+			if x, ok := partOf(whole.Value, p); found && !whole.Absent && ok {
+				want = string(delta.AppendAnyJSON(nil, x))
+			}
+			part, there, err := ReadWith(ann.mem, "e", p, rules)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := "-"
+			if there && !part.Absent {
+				got = string(delta.AppendAnyJSON(nil, part.Value))
+			}
+			if got != want {
+				t.Fatalf("%s reads as %s, and in the whole, %s, as %s; by %+v", p, got, delta.AppendAnyJSON(nil, whole.Value), want, rules.Properties)
+			}
+		}
+	})
 }
 
 // The ETag is that of the survivors at and below the path, whatever the rules.

@@ -28,7 +28,7 @@ func (m majority) Resolve(in *Input) (Output, error) {
 	seen := map[string]bool{}
 	for i := range in.Survivors {
 		s := &in.Survivors[i]
-		who := voter(s)
+		who := in.voter(i)
 		if seen[who] {
 			continue
 		}
@@ -57,10 +57,15 @@ func (m majority) Resolve(in *Input) (Output, error) {
 }
 
 // voter returns who a survivor counts for: its creator, and where nobody is
-// named the lane, whose author spoke for itself.
-func voter(s *Survivor) string {
-	if s.Creator == "" || s.Verb == delta.Inc {
-		return "\x00" + string(s.Dot.Lane[:])
+// named the author, who spoke for itself. An author that is not known counts
+// once for each of its lanes. Of a part of a counter the author alone counts.
+func (in *Input) voter(i int) string {
+	s := &in.Survivors[i]
+	if s.Creator != "" && s.Verb != delta.Inc {
+		return s.Creator
 	}
-	return s.Creator
+	if author := in.AuthorOf(i); author != "" {
+		return author
+	}
+	return "\x00" + string(s.Dot.Lane[:])
 }

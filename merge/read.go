@@ -212,14 +212,18 @@ func (t *tree) fold(at delta.Path, props []Property) (value any, newest *Survivo
 		}
 		props = props[n:]
 	}
+	empty := len(object) == 0
 	if own == nil || own.Absent && len(own.Survivors) == 0 {
-		return object, newest, len(object) == 0
+		return object, newest, empty
 	}
-	*t.conflicts = append(*t.conflicts, at)
-	if s := own.newest(); newest == nil || s != nil && s.newer(newest) {
+	s := own.newest()
+	if s != nil && newest != nil { // what only rules made stands in nobody's way
+		*t.conflicts = append(*t.conflicts, at)
+	}
+	if newest == nil || s == nil && empty || s != nil && s.newer(newest) {
 		return own.Value, s, own.Absent
 	}
-	return object, newest, len(object) == 0
+	return object, newest, empty
 }
 
 // newest returns the newest survivor, nil where there is none.

@@ -157,9 +157,9 @@ func naiveMajority(met func(votes, of int) bool) naive {
 	return func(in []naiveSurvivor) (any, bool, bool) {
 		newest := map[string]naiveSurvivor{}
 		for _, s := range oldestFirst(in) {
-			who := "lane " + s.Dot.Lane.String()
+			who := authorOf(s.Dot.Lane)
 			if s.Creator != "" && s.Verb != delta.Inc {
-				who = "creator " + s.Creator
+				who = s.Creator
 			}
 			newest[who] = s
 		}

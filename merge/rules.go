@@ -32,9 +32,9 @@ type Rules struct {
 type Rule struct {
 	ID string
 	// Path names the property. A segment "*" stands for any one name; such a
-	// rule is for each property that it matches, and nothing depends on it. Of
-	// two rules that match a path, the one whose segment is literal at the first
-	// difference counts.
+	// rule is for each property that it matches, at whose path or below it
+	// something stands, and nothing depends on it. Of two rules that match a path,
+	// the one whose segment is literal at the first difference counts.
 	Path delta.Path
 	// Resolver is nil for the default of the survivors' verb.
 	Resolver Resolver
@@ -171,16 +171,24 @@ func (r *Rules) buildIndex() {
 	}
 }
 
-// scopeOf returns the path at and below which all lies that bears on a path, as
-// long as no property needs another: an object that stands leaf by leaf is
-// checked whole.
-func (x *ruleIndex) scopeOf(p delta.Path) delta.Path {
+// rootOf returns the path at and below which all lies that bears on a path, as
+// long as no property needs another: that of the outermost rule above it, whose
+// value may be an object that has the path inside it, else the path itself.
+func (x *ruleIndex) rootOf(p delta.Path) delta.Path {
 	for _, up := range p.Ancestors() {
-		if rule := x.byPath[up]; rule != nil && (rule.Check != nil || rule.Result != nil) {
+		if x.ruleFor(up) != nil {
 			return up
 		}
 	}
 	return p
+}
+
+// ruleFor returns the rule that is for a path, nil where there is none.
+func (x *ruleIndex) ruleFor(p delta.Path) *Rule {
+	if rule := x.byPath[p]; rule != nil {
+		return rule
+	}
+	return x.wildFor(p)
 }
 
 // wildFor returns the rule with a wildcard that is for a path, nil where there

@@ -2,15 +2,12 @@ package node
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/rhizome-p2p/rhizome/clock"
 	"github.com/rhizome-p2p/rhizome/delta"
 	"github.com/rhizome-p2p/rhizome/merge"
-	"github.com/rhizome-p2p/rhizome/oplog"
 	"github.com/rhizome-p2p/rhizome/storage"
 )
 
@@ -24,7 +21,8 @@ type Explanation struct {
 	Absent     bool
 	Properties []ExplainedProperty
 	// Killed is what stood here and no longer does, as far back as the horizon,
-	// the newest first; More says that there is more of it than is listed.
+	// the newest first; More says that there is more of it than is listed, or
+	// more that killed it than was looked at.
 	Killed []KilledSurvivor
 	More   bool
 	// Horizon is the cursor behind which all that was killed is kept, and Since
@@ -54,9 +52,12 @@ type ExplainedProperty struct {
 // A KilledSurvivor is one that was overwritten, removed or negated.
 type KilledSurvivor struct {
 	Survivor
-	// By are the deltas that each alone would have killed it. None where it went
-	// with the closing of a lane, or with a state that a peer served.
+	// By are the deltas that each alone would have killed it, the first of them by
+	// dot. None where it went with the closing of a lane, or with a state that a
+	// peer served.
 	By []Killer
+	// KilledBy says how many they are in all.
+	KilledBy int
 }
 
 // A Killer is a delta that killed.
@@ -70,9 +71,6 @@ type Killer struct {
 	// are told.
 	Known bool
 }
-
-// maxKilled bounds what an explanation lists of the dead.
-const maxKilled = 1000
 
 // Explain says why a key reads as it does: the survivors at and below it, the
 // rule of each property, what the rule had to go by, and what was killed here
@@ -105,9 +103,11 @@ func (n *Node) Explain(ctx context.Context, entity string, p delta.Path, o ReadO
 	if m.edge > 0 {
 		out.Horizon, out.Since = n.cursor(m.edge), m.past.Time()
 	}
-	if err := out.killed(ctx, m, &view); err != nil {
+	dead := obituary{ctx: ctx, m: m, view: &view, scopes: make(map[string][]keptKill)}
+	if out.Killed, err = dead.write(entity, p); err != nil {
 		return out, err
 	}
+	out.More = dead.more
 	if !found && len(out.Killed) == 0 {
 		return out, notFound(entity, p, "")
 	}
@@ -129,99 +129,4 @@ func (x *Explanation) explain(n *Node, from storage.Reader, r *merge.Reading) er
 		})
 	}
 	return nil
-}
-
-// killed lists the dead at and below the key.
-func (x *Explanation) killed(ctx context.Context, m *moment, view *rows) error {
-	type dead struct {
-		row    string
-		killer clock.Dot
-		s      merge.Survivor
-	}
-	var all []dead
-	err := view.deadIn(m.eras, merge.AppendPrefix(nil, x.Entity, x.Path), func(row []byte, killer clock.Dot, s *merge.Survivor) error {
-		all = append(all, dead{string(row), killer, *s})
-		if len(all) >= 4*maxKilled { // the newest are kept, and the rest let go
-			slices.SortFunc(all, func(a, b dead) int { return newerDead(&a.s, &b.s) })
-			all, x.More = all[:maxKilled], true
-		}
-		return ctx.Err()
-	})
-	if err != nil {
-		return err
-	}
-	slices.SortFunc(all, func(a, b dead) int { return newerDead(&a.s, &b.s) })
-	if len(all) > maxKilled {
-		all, x.More = all[:maxKilled], true
-	}
-	for i := range all {
-		by := map[clock.Dot]bool{all[i].killer: all[i].killer != clock.Dot{}}
-		err := view.killsOf(m.eras, []byte(all[i].row), func(killer clock.Dot, k *delta.Kill) bool {
-			by[killer] = by[killer] || k.Hits(all[i].s.Dot)
-			return true
-		})
-		if err != nil {
-			return err
-		}
-		killed, err := m.n.killedSurvivor(m.snap, all[i].row, &all[i].s, by)
-		if err != nil {
-			return err
-		}
-		x.Killed = append(x.Killed, killed)
-	}
-	return nil
-}
-
-func newerDead(a, b *merge.Survivor) int {
-	if a.Time != b.Time {
-		if a.Time > b.Time {
-			return -1
-		}
-		return 1
-	}
-	return b.Dot.Compare(a.Dot)
-}
-
-func (n *Node) killedSurvivor(from storage.Reader, row string, s *merge.Survivor, by map[clock.Dot]bool) (KilledSurvivor, error) {
-	_, path, _, err := merge.ParseKey([]byte(row))
-	if err != nil {
-		return KilledSurvivor{}, err
-	}
-	one := merge.Reading{Properties: []merge.Property{{Path: path, Survivors: []merge.Survivor{*s}, Shown: []bool{false}}}}
-	r, err := n.reading(from, make(map[clock.EntryID]string), "", path, &one)
-	if err != nil {
-		return KilledSurvivor{}, err
-	}
-	out := KilledSurvivor{Survivor: r.Survivors[0]}
-	for dot, hit := range by {
-		if !hit {
-			continue
-		}
-		k, err := n.killer(from, dot)
-		if err != nil {
-			return out, err
-		}
-		out.By = append(out.By, k)
-	}
-	slices.SortFunc(out.By, func(a, b Killer) int { return a.Dot.Compare(b.Dot) })
-	return out, nil
-}
-
-// killer tells who killed, from the log where it still holds the entry.
-func (n *Node) killer(from storage.Reader, dot clock.Dot) (Killer, error) {
-	key, _ := n.store.Lanes.Key(dot.Lane)
-	out := Killer{Dot: dot, Author: key.Author}
-	rec, err := n.store.Record(from, dot.Entry())
-	if errors.Is(err, oplog.ErrNotFound) {
-		return out, nil
-	}
-	if err != nil {
-		return out, err
-	}
-	l, err := locateIn(&rec, dot)
-	if err != nil {
-		return out, err
-	}
-	out.Creator, out.Verb, out.Time, out.Known = l.txn.Creator, l.d.Verb, l.entry.Time, true
-	return out, nil
 }

@@ -4,13 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
+	"maps"
+	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
+	"github.com/rhizome-p2p/rhizome/clock"
 	"github.com/rhizome-p2p/rhizome/delta"
 	"github.com/rhizome-p2p/rhizome/merge"
+	"github.com/rhizome-p2p/rhizome/storage"
 )
 
 func (b *bench) explain(entity string, p delta.Path) Explanation {
@@ -69,7 +75,7 @@ func TestExplain(t *testing.T) {
 	if _, err := b.Explain(t.Context(), "host/1", "", ReadOptions{}); !errors.Is(err, ErrNotFound) {
 		t.Errorf("below the horizon: %v", err)
 	}
-	b.put("host/1", "", int64(1))
+	b.put("host/1", "/note", "x")
 	if x := b.explain("host/1", ""); x.Horizon == "" || x.Since.IsZero() {
 		t.Errorf("no horizon is told: %+v", x)
 	}
@@ -118,6 +124,146 @@ func TestExplainIsBounded(t *testing.T) {
 	}
 	if v, _ := x.Killed[0].Value.Int(); v != 5*maxKilled-2 {
 		t.Errorf("the newest is %d", v)
+	}
+}
+
+// A countingDB counts what is read of its snapshots.
+type countingDB struct {
+	storage.DB
+	reads atomic.Int64
+}
+
+type countingSnapshot struct {
+	storage.Snapshot
+	reads *atomic.Int64
+}
+
+func (c *countingDB) Snapshot() storage.Snapshot { return &countingSnapshot{c.DB.Snapshot(), &c.reads} }
+
+func (c *countingSnapshot) Get(key []byte) ([]byte, error) {
+	c.reads.Add(1)
+	return c.Snapshot.Get(key)
+}
+
+func (c *countingSnapshot) Scan(lo, hi []byte) iter.Seq2[storage.KV, error] {
+	return func(yield func(storage.KV, error) bool) {
+		c.reads.Add(1)
+		for kv, err := range c.Snapshot.Scan(lo, hi) {
+			c.reads.Add(1)
+			if !yield(kv, err) {
+				return
+			}
+		}
+	}
+}
+
+// An explanation of a key that was written often, and of an entity that was
+// dropped often, reads each dead row, each kept kill and each entry a few times,
+// and lists the first killers of each survivor beside how many they are.
+func TestExplainReadsOnce(t *testing.T) {
+	const writes = 400
+	for name, ops := range map[string]func(i int) []Op{
+		"one key": func(i int) []Op {
+			return []Op{{Kind: OpPut, Entity: "host/1", Path: "/load", Value: int64(i)}}
+		},
+		"one entity": func(i int) []Op {
+			return []Op{{Kind: OpPut, Entity: "host/1", Path: delta.Path(fmt.Sprintf("/%d", i)), Value: int64(i)}, {Kind: OpRm, Entity: "host/1"}}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			db := &countingDB{DB: storage.NewMemory()}
+			n, err := New(configOver(db, "n"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer n.Close()
+			b := &bench{Node: n, t: t}
+			var all []Op
+			for i := range writes {
+				all = append(all, ops(i)...)
+			}
+			b.must(all[:len(all)/2]...)
+			b.must(all[len(all)/2:]...)
+			db.reads.Store(0)
+			x := b.explain("host/1", "")
+			if got := db.reads.Load(); got > 8*writes {
+				t.Errorf("%d reads of the store for %d writes", got, writes)
+			}
+			for i := range x.Killed {
+				k := &x.Killed[i]
+				if len(k.By) != min(k.KilledBy, maxKillers) || k.KilledBy == 0 || !slices.IsSortedFunc(k.By, func(a, b Killer) int { return a.Dot.Compare(b.Dot) }) {
+					t.Fatalf("%v was killed by %d, of whom %d are listed", k.Dot, k.KilledBy, len(k.By))
+				}
+				if k.By[0].Dot.Compare(k.Dot) <= 0 || !k.By[0].Known {
+					t.Errorf("%v was killed by %+v", k.Dot, k.By[0])
+				}
+			}
+			if oldest := x.Killed[len(x.Killed)-1]; name == "one key" && oldest.KilledBy != writes-1 {
+				t.Errorf("the oldest was killed by %d, want %d", oldest.KilledBy, writes-1)
+			}
+		})
+	}
+}
+
+// What an explanation tells of killers is what the kept kills of each row say,
+// one survivor and one kill at a time.
+func TestExplainKillers(t *testing.T) {
+	b := newBench(t)
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 300 {
+		b.scribble(r)
+	}
+	m := b.pin()
+	defer m.close()
+	view := b.rows
+	view.r = m.snap
+	want := make(map[clock.Dot]map[clock.Dot]bool)
+	err := view.deadIn(m.eras, nil, func(row []byte, killer clock.Dot, s *merge.Survivor) error {
+		by := map[clock.Dot]bool{killer: true}
+		want[s.Dot] = by
+		return view.killsOf(m.eras, row, func(killer clock.Dot, k *delta.Kill) bool {
+			if k.Hits(s.Dot) {
+				by[killer] = true
+			}
+			return true
+		})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := 0
+	for _, e := range []string{"host/1", "host/2", "host/12", "site/a", "site/b", "disk/1", "x"} {
+		x, err := b.Explain(t.Context(), e, "", ReadOptions{})
+		if errors.Is(err, ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range x.Killed {
+			k := &x.Killed[i]
+			told++
+			first := slices.SortedFunc(maps.Keys(want[k.Dot]), clock.Dot.Compare)
+			first = first[:min(len(first), maxKillers)]
+			if k.KilledBy != len(want[k.Dot]) || !slices.EqualFunc(k.By, first, func(k Killer, d clock.Dot) bool { return k.Dot == d }) {
+				t.Errorf("%v was killed by %d, first by %+v, want %d, first by %v", k.Dot, k.KilledBy, k.By, len(want[k.Dot]), first)
+			}
+		}
+	}
+	if told != len(want) {
+		t.Errorf("%d dead are told of, want %d", told, len(want))
+	}
+}
+
+// An explanation ends with its context.
+func TestExplainHeedsContext(t *testing.T) {
+	b := newBench(t)
+	b.put("k", "", int64(1))
+	b.put("k", "", int64(2))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := b.Explain(ctx, "k", "", ReadOptions{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -141,9 +142,6 @@ const (
 
 	// stuckMillis is how long a commit may take until an alarm is raised.
 	stuckMillis = 30_000
-
-	// maxAlarms bounds the alarms that are remembered.
-	maxAlarms = 100
 )
 
 // New opens a replica and begins to drive it.
@@ -325,7 +323,8 @@ func (n *Node) show(ordinal uint64) {
 	n.changed = make(chan struct{})
 }
 
-// Alarm notes something that a person should look at.
+// Alarm notes something that a person should look at. Of one kind, and of all,
+// the newest are remembered.
 func (n *Node) Alarm(kind, text, hint string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -336,7 +335,16 @@ func (n *Node) Alarm(kind, text, hint string) {
 		}
 	}
 	n.log.Warn(text, "alarm", kind, "hint", hint)
-	if len(n.alarms) == maxAlarms {
+	ofKind, oldest := 0, 0
+	for i := range slices.Backward(n.alarms) {
+		if n.alarms[i].Kind == kind {
+			ofKind, oldest = ofKind+1, i
+		}
+	}
+	switch {
+	case ofKind >= maxAlarmsOfKind:
+		n.alarms = slices.Delete(n.alarms, oldest, oldest+1)
+	case len(n.alarms) >= maxAlarms:
 		n.alarms = n.alarms[1:]
 	}
 	n.alarms = append(n.alarms, Alarm{Kind: kind, Text: text, Hint: hint, Time: time.Now()})

@@ -561,14 +561,23 @@ func TestNodeDropsPeers(t *testing.T) {
 	tr.until(t, func() bool { return len(tr.dropped) == 1 })
 }
 
-// Alarms are remembered once each, and not without bound.
+// Alarms are remembered once each, and neither those of one kind nor all
+// together without bound.
 func TestAlarms(t *testing.T) {
 	b := newBench(t)
-	for i := range 2 * maxAlarms {
+	b.Alarm("disk", "fails", "hint")
+	for i := range 4 * maxAlarmsOfKind {
 		b.Alarm("kind", fmt.Sprint(i/2), "hint")
 	}
 	b.Alarm("kind", "new", "hint")
-	if a := b.Alarms(); len(a) != maxAlarms || a[maxAlarms-1].Text != "new" || a[0].Text != "1" {
+	a := b.Alarms()
+	if len(a) != 1+maxAlarmsOfKind || a[0].Kind != "disk" || a[1].Text != fmt.Sprint(maxAlarmsOfKind+1) || a[maxAlarmsOfKind].Text != "new" {
+		t.Errorf("%d alarms: %v", len(a), a)
+	}
+	for i := range 2 * maxAlarms {
+		b.Alarm(fmt.Sprint(i/2), "text", "hint")
+	}
+	if a := b.Alarms(); len(a) != maxAlarms || a[0].Kind != "0" || a[maxAlarms-1].Kind != fmt.Sprint(maxAlarms-1) {
 		t.Errorf("%d alarms from %v to %v", len(a), a[0], a[len(a)-1])
 	}
 	b.waitSince.Store(1)

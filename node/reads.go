@@ -181,8 +181,9 @@ func (n *Node) pinned(ctx context.Context, o ReadOptions) (*reader, error) {
 }
 
 // ReadRange reads the entities with a prefix that come after another, in byte
-// order: at most limit or 1,000 of them; more says that there are others. Of a
-// view it reads those that are part of it.
+// order: at most limit or 1,000 of them, and at least one but no more than 8 MiB
+// of values; more says that there are others. Of a view it reads those that are
+// part of it.
 func (n *Node) ReadRange(ctx context.Context, prefix, after string, limit int, o ReadOptions) (out []KeyRead, more bool, err error) {
 	if limit <= 0 {
 		limit = 1000
@@ -192,6 +193,7 @@ func (n *Node) ReadRange(ctx context.Context, prefix, after string, limit int, o
 		return nil, false, err
 	}
 	defer rd.close()
+	size := 0
 	one := func(entity string) (bool, error) {
 		if hidden(prefix, entity) || !strings.HasPrefix(entity, prefix) {
 			return true, nil
@@ -205,7 +207,8 @@ func (n *Node) ReadRange(ctx context.Context, prefix, after string, limit int, o
 		if err != nil || !found {
 			return true, err
 		}
-		if len(out) == limit {
+		size += r.bytes()
+		if len(out) == limit || size > maxRangeBytes && len(out) > 0 {
 			more = true
 			return false, nil
 		}
@@ -227,7 +230,8 @@ func (n *Node) ReadRange(ctx context.Context, prefix, after string, limit int, o
 	return out, more, nil
 }
 
-// GetMany reads many keys at once, from one snapshot, in their order.
+// GetMany reads many keys at once, from one snapshot, in their order. What would
+// be more than 64 MiB of values it refuses.
 func (n *Node) GetMany(ctx context.Context, keys []Key, o ReadOptions) ([]KeyRead, error) {
 	for _, k := range keys {
 		if err := checkKey(k.Entity, k.Path); err != nil {
@@ -240,6 +244,7 @@ func (n *Node) GetMany(ctx context.Context, keys []Key, o ReadOptions) ([]KeyRea
 	}
 	defer rd.close()
 	out := make([]KeyRead, len(keys))
+	size := 0
 	for i, k := range keys {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -248,7 +253,46 @@ func (n *Node) GetMany(ctx context.Context, keys []Key, o ReadOptions) ([]KeyRea
 		if err != nil {
 			return nil, err
 		}
+		if size += r.bytes(); size > maxManyBytes && i > 0 {
+			return nil, fmt.Errorf("%w: %d keys have more than %d MiB of values, the first %d of them less: ask for fewer at once",
+				ErrInvalid, len(keys), maxManyBytes>>20, i)
+		}
 		out[i] = KeyRead{k.Entity, k.Path, found, r}
 	}
 	return out, nil
+}
+
+// keyBytes is what a survivor, or a member of a document, costs beside its value.
+const keyBytes = 64
+
+// bytes returns about how much memory a reading holds: what it shows, and every
+// survivor, also of the entities that it refers to.
+func (r *Reading) bytes() int {
+	n := bytesOf(r.Value)
+	for i := range r.Survivors {
+		n += len(r.Survivors[i].Path) + len(r.Survivors[i].Value) + keyBytes
+	}
+	for i := range r.Refs {
+		n += r.Refs[i].bytes()
+	}
+	return n
+}
+
+func bytesOf(x any) int {
+	n := 16 // of the interface
+	switch x := x.(type) {
+	case string:
+		n += len(x)
+	case []byte:
+		n += len(x)
+	case []any:
+		for _, y := range x {
+			n += bytesOf(y)
+		}
+	case map[string]any:
+		for k, y := range x { // a sum: the order does not matter
+			n += len(k) + keyBytes + bytesOf(y)
+		}
+	}
+	return n
 }

@@ -254,30 +254,12 @@ func (s *state) killedElse(row []byte, d clock.Dot, within func(clock.Dot) bool)
 func (v *rows) killsOf(all eras, row []byte, f func(killer clock.Dot, k *delta.Kill) bool) (err error) {
 	done := false
 	one := func(era uint32, scope []byte) error {
-		lo := v.killScope(era, scope)
-		for kv, err := range v.r.Scan(lo, storage.PrefixEnd(lo)) {
-			if err != nil {
-				return fmt.Errorf("scan kept kills: %w", err)
+		return v.killsIn(era, scope, func(killer clock.Dot, k *delta.Kill, exact bool) bool {
+			if !exact || len(scope) == len(row) { // else of another row alone
+				done = !f(killer, k)
 			}
-			if len(kv.Key) != len(lo)+dotBytes {
-				continue // of a longer scope
-			}
-			killer, _, err := v.parseDot(kv.Key[len(lo):])
-			if err != nil {
-				return err
-			}
-			k, err := v.parseKill(kv.Value)
-			if err != nil {
-				return err
-			}
-			if len(kv.Value) > 0 && kv.Value[0] == 1 && len(scope) != len(row) {
-				continue // exactly another row
-			}
-			if done = !f(killer, &k); done {
-				return nil
-			}
-		}
-		return nil
+			return !done
+		})
 	}
 	scopes := prefixes(row, func(scope []byte) {
 		for _, e := range all {
@@ -287,6 +269,32 @@ func (v *rows) killsOf(all eras, row []byte, f func(killer clock.Dot, k *delta.K
 		}
 	})
 	return errors.Join(err, scopes)
+}
+
+// killsIn calls f with each kill that an era keeps for a scope, until f returns
+// false. One that is exact reaches only the row whose key is the scope.
+func (v *rows) killsIn(era uint32, scope []byte, f func(killer clock.Dot, k *delta.Kill, exact bool) bool) error {
+	lo := v.killScope(era, scope)
+	for kv, err := range v.r.Scan(lo, storage.PrefixEnd(lo)) {
+		if err != nil {
+			return fmt.Errorf("scan kept kills: %w", err)
+		}
+		if len(kv.Key) != len(lo)+dotBytes {
+			continue // of a longer scope
+		}
+		killer, _, err := v.parseDot(kv.Key[len(lo):])
+		if err != nil {
+			return err
+		}
+		k, err := v.parseKill(kv.Value)
+		if err != nil {
+			return err
+		}
+		if !f(killer, &k, kv.Value[0] == 1) {
+			return nil
+		}
+	}
+	return nil
 }
 
 // buried returns a dead survivor of a row that nothing killed but what within

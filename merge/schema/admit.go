@@ -98,6 +98,9 @@ func (a *admission) delta(d *delta.Delta) error {
 		return a.property(d, i, size)
 	}
 	if d.Verb != delta.Assign {
+		if p := a.c.below(d.Path); p != nil {
+			return a.violation(nil, d.Path, "takes no %v: %s", d.Verb, a.c.aboveText(p))
+		}
 		if a.c.Schema.Closed {
 			return a.violation(nil, d.Path, "is no property of schema %s, which takes no others", a.c.Schema)
 		}
@@ -279,12 +282,19 @@ func (a *admission) complete() error {
 }
 
 // removes reports whether the transaction may have taken something from a
-// property away.
+// property away. An assignment kills what stands below its path, and the objects
+// written whole above it.
 func (a *admission) removes(r requirement) bool {
 	for _, d := range a.deltas {
-		for _, o := range r.origins {
-			if len(d.Kills) > 0 && overlap(d.Path, o) && (!d.Verb.Survives() || len(d.Path) < len(o)) {
-				return true
+		for i := range d.Kills {
+			at := d.Path
+			if d.Kills[i].Scope == delta.ScopePath {
+				at = d.Kills[i].Path
+			}
+			for _, o := range r.origins {
+				if overlap(at, o) && (!d.Verb.Survives() || len(at) < len(o)) {
+					return true
+				}
 			}
 		}
 	}

@@ -161,10 +161,12 @@ func TestAdmit(t *testing.T) {
 		{"no property below", []string{good}, `put /notes/a/date 5`, `e/1#/notes/a/date: is no property`},
 		{"no property in one value", []string{good}, `leaf /notes {"a":{"date":5}}`, `e/1#/notes/a/date: is no property`},
 		{"no property by another verb", []string{good}, `add /colour 5`, `e/1#/colour: is no property`},
-		{"above properties", []string{good}, `put /notes 5`, `e/1#/notes: is an integer, but properties of schema shop@2 are below: it must be an object`},
-		{"above properties, a reference", []string{good}, `put /notes {"$ref":"x"}`, `is a reference, but properties`},
+		{"above properties", []string{good}, `put /notes 5`, `e/1#/notes: is an integer: property "notes" of schema shop@2 is below, at /notes/*/text, so that it must be an object`},
+		{"above properties, a reference", []string{good}, `put /notes {"$ref":"x"}`, `is a reference: property "notes" of`},
 		{"above properties, nothing", []string{good}, `put /notes {}`, ""},
-		{"above properties, by another verb", []string{good}, `vote /notes 5`, `is no property`},
+		{"above properties, by another verb", []string{good}, `vote /notes 5`, `e/1#/notes: takes no vote: property "notes" of schema shop@2 is below`},
+		{"above all properties, by another verb", []string{good}, `inc . 5`, `e/1: takes no inc: property "price" of schema shop@2 is below, at /price`},
+		{"above properties, inside one value", []string{good}, `leaf . {"price":5,"name":"x","notes":{"a":5}}`, `e/1#/notes/a: is an integer: property "notes"`},
 
 		{"computed", []string{good}, `put /total 5`, `e/1#/total: property "total": is computed`},
 		{"computed in one value", nil, `leaf . {"price":5,"name":"x","total":5}`, `property "total": is computed`},
@@ -232,6 +234,8 @@ func TestAdmit(t *testing.T) {
 		{"was broken before", []string{`put . {"price":"x","name":"x","colour":5,"box":{"h":"x"}}`}, `put /name "y"`, ""},
 		{"empties a document above", []string{good, `put /notes {"a":{"text":"x"}}`}, `leaf . {}`, `property "price": is required`},
 		{"replaces all by one value", []string{good}, `leaf . {"price":5}`, `property "name": is required`},
+		{"takes from what was written whole", []string{`leaf . {"price":5,"name":"x"}`}, `put /price 6`, `property "name": is required`},
+		{"writes anew what was written whole", []string{`leaf . {"price":5,"name":"x"}`}, `put /price 6;put /name "y"`, ""},
 		{"replaces all by one value with all", []string{good}, `leaf . {"price":5,"name":null}`, ""},
 		{"is there under its old name", []string{`put . {"cost":5,"name":"x"}`}, `put /price 4;rm /price`, ""},
 		{"nothing", []string{good}, `rm /sold`, ""},
@@ -266,8 +270,13 @@ func TestAdmitOpen(t *testing.T) {
 	c := compileOf(t, schemaOf(`{"id":"a","path":"/in/a","type":{"type":"integer"}},{"id":"b","path":"/b/*","verb":"bag"}`))
 	for op, want := range map[string]string{
 		`put /colour "x"`:         "",
-		`add /in 5`:               "",
-		`put /in 5`:               "",
+		`add /in 5`:               `e/1#/in: takes no add: property "a" of schema`,
+		`inc . 5`:                 `takes no inc: property "a"`,
+		`put . 5`:                 `e/1: is an integer: property "a" of schema`,
+		`put /in 5`:               `e/1#/in: is an integer: property "a" of schema`,
+		`leaf . {"in":[]}`:        `e/1#/in: is an array: property "a"`,
+		`leaf . {}`:               "",
+		`add /out 5`:              "",
 		`leaf . {"in":{"a":"x"}}`: `e/1#/in/a: property "a": is a string`,
 		`leaf . {"in":{"b":"x"}}`: "",
 		`leaf /b {"x":5}`:         `property "b": is a bag`,
@@ -281,6 +290,23 @@ func TestAdmitOpen(t *testing.T) {
 		}
 		if err := c.Admit(w, "e/2", w.txn); err != nil {
 			t.Errorf("%s of another entity: %v", op, err)
+		}
+	}
+}
+
+// TestAdmitWithoutProperties: a schema that says nothing of an entity's inside
+// takes any, and a closed one nothing but an empty object.
+func TestAdmitWithoutProperties(t *testing.T) {
+	for rest, want := range map[string]string{`"additional":true`: "", `"additional":false`: "e/1: is no property of schema"} {
+		c := compileOf(t, schemaOf("", rest))
+		for op, want := range map[string]string{`add . 5`: want, `put . 5`: want, `leaf . {}`: ""} {
+			w := newWriter(t)
+			w.begin(false)
+			w.do(op)
+			err := c.Admit(w, "e/1", w.txn)
+			if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+				t.Errorf("%s, %s: %v, want %q", rest, op, err, want)
+			}
 		}
 	}
 }

@@ -91,8 +91,10 @@ func (w *walk) value(at delta.Path, v any) {
 	case above:
 		m, ok := v.(map[string]any)
 		if _, isRef := refOf(v); !ok || isRef {
-			if w.c.Schema.Closed {
-				w.fault(nil, at, "is %s, but properties of schema %s are below: it must be an object", describe(v), w.c.Schema)
+			if p := w.c.below(at); p != nil {
+				w.fault(nil, at, "is %s: %s", describe(v), w.c.aboveText(p))
+			} else if w.c.Schema.Closed {
+				w.fault(nil, at, "is no property of schema %s, which takes no others", w.c.Schema)
 			}
 			return
 		}
@@ -104,6 +106,23 @@ func (w *walk) value(at delta.Path, v any) {
 			w.fault(nil, at, "is no property of schema %s, which takes no others", w.c.Schema)
 		}
 	}
+}
+
+// below returns the first property that lies below a path, nil for none. What is
+// no object there would hide it.
+func (c *Compiled) below(p delta.Path) *Property {
+	depth := len(p.Segments())
+	for i := range c.Schema.Properties {
+		if at := c.Schema.Properties[i].Path; len(at.Segments()) > depth && overlap(p, at) {
+			return &c.Schema.Properties[i]
+		}
+	}
+	return nil
+}
+
+// aboveText says what must stand above a property.
+func (c *Compiled) aboveText(p *Property) string {
+	return fmt.Sprintf("property %q of schema %s is below, at %s, so that it must be an object", p.ID, c.Schema, p.Path)
 }
 
 // retired notes what stands at paths that migrations move away.

@@ -167,12 +167,13 @@ func TestValidate(t *testing.T) {
 		},
 		{shop, `{"price":5,"name":"x","tags":"a"}`, "/tags: is a string, must be an array of the members"},
 		{shop, `{"price":5,"name":"x","stock":11}`, "/stock: 11 is above 10"},
-		{shop, `[]`, "document: is an array, but properties of schema shop@2 are below: it must be an object\n/price: is required\n/name: is required"},
-		{shop, `{"$ref":"a"}`, "document: is a reference, but"},
-		{open, `{"in":5,"out":6}`, ""},
+		{shop, `[]`, "document: is an array: property \"price\" of schema shop@2 is below, at /price, so that it must be an object\n/price: is required\n/name: is required"},
+		{shop, `{"$ref":"a"}`, "document: is a reference: property"},
+		{open, `{"in":5,"out":6}`, `/in: is an integer: property "a" of schema s@1 is below, at /in/a`},
+		{open, `{"in":{},"out":6}`, ""},
 		{open, `{"in":{"b":5,"a":1.0}}`, ""},
 		{open, `{"in":{"a":"x"}}`, "/in/a: is a string"},
-		{open, `null`, ""},
+		{open, `null`, "document: is null: property"},
 	} {
 		err := x.c.Validate(mustJSON(t, x.doc))
 		if x.want == "" && err != nil || x.want != "" && (err == nil || !strings.HasPrefix(err.Error(), x.want)) {
@@ -214,8 +215,8 @@ func TestValidateAgrees(t *testing.T) {
 					delete(doc, k)
 				}
 			}
-			if _, ok := doc["b"].(map[string]any); !ok {
-				delete(doc, "b") // an open schema takes a scalar above its properties
+			if _, ok := doc["b"].([]byte); ok {
+				delete(doc, "b") // to the library it is the object that JSON has for bytes
 			}
 			mine, theirs := c.Validate(doc), checkLibrary(lib, doc)
 			if (mine == nil) != (theirs == nil) {

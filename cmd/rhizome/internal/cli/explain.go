@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -64,7 +65,7 @@ func (a *app) printExplanation(x *api.Explanation) {
 		for i := range x.Killed {
 			k := &x.Killed[i]
 			rows = append(rows, []string{
-				"", plainPath(k.Path), valueText(k.Value, false), k.Verb, shortTime(k.Time), creatorText(k.Creator, k.Author), killersText(k.By),
+				"", plainPath(k.Path), valueText(k.Value, false), k.Verb, shortTime(k.Time), creatorText(k.Creator, k.Author), killersText(k),
 			})
 		}
 		a.out.table([]string{"", "PATH", "VALUE", "VERB", "TIME", "CREATOR", "KILLED BY"}, rows)
@@ -109,17 +110,24 @@ func indent(rows [][]string) [][]string {
 }
 
 // killersText names who killed a survivor, each by its dot.
-func killersText(by []api.Killer) string {
-	if len(by) == 0 {
+func killersText(killed *api.KilledSurvivor) string {
+	if len(killed.By) == 0 {
 		return "a state that a peer served, or the closing of a lane"
 	}
 	var out []string
-	for _, k := range by {
+	for _, k := range killed.By[:min(len(killed.By), shownKillers)] {
 		who := creatorText(k.Creator, k.Author)
 		if k.Creator == "" {
 			who = short(k.Author)
 		}
 		out = append(out, strings.TrimSpace(k.Verb+" of "+who)+" ("+k.Dot+")")
 	}
-	return strings.Join(out, ", ")
+	text := strings.Join(out, ", ")
+	if more := killed.Killers - len(out); more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
 }
+
+// shownKillers is how many of those that killed a survivor fit on its line.
+const shownKillers = 3
