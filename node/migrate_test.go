@@ -7,8 +7,11 @@ import (
 	"strings"
 	"testing"
 
+	"pgregory.net/rapid"
+
 	"github.com/rhizome-p2p/rhizome/clock"
 	"github.com/rhizome-p2p/rhizome/delta"
+	"github.com/rhizome-p2p/rhizome/merge"
 )
 
 const orderSchema = `{"name": "order", "version": %d, "entities": ["order/*"], "properties": [%s]%s}`
@@ -236,15 +239,105 @@ func TestMigrateLeavesVotesOfOthers(t *testing.T) {
 	b.want("order/1", "", `{"first":"a","last":"b"}`)
 }
 
-// Of what concurrent writers gave, a split writes anew what is shown, and what a
-// newer value hides is not brought back.
+// Of what concurrent writers gave, a write to one part of a split leaves the
+// other part as it was shown, and without what was hidden there.
 func TestMigrateKeepsWhatIsShown(t *testing.T) {
-	w := newWorld(t, 1)
-	a, c := w.add("a"), w.add("b")
-	a.put("order/1", "/name", "Ada Lovelace")
-	w.connect(a, c)
-	w.drain()
-	_ = c
+	for _, c := range []struct{ first, second, want string }{
+		{"/name", "/name", `"Byron"`},
+		{"/name", "/last", `"Ada Byron"`},
+		{"/last", "/name", `"Byron"`},
+	} {
+		w := newWorld(t, 1)
+		a, b := w.add("a"), w.add("b")
+		a.put("order/1", delta.Path(c.first), "Ada Lovelace")
+		w.now += 1000
+		b.put("order/1", delta.Path(c.second), "Ada Byron")
+		for v, migrate := range []string{"", `, "migrate": [{"split": {"from": "/name", "to": ["/first", "/last"], "separator": " "}}]`} {
+			doc, err := delta.ParseJSON([]byte(fmt.Sprintf(orderSchema, v+1, "", migrate)))
+			w.must(err)
+			res := b.write(Request{Ops: []Op{{Kind: OpPut, Entity: "$schema/order", Path: delta.Path(fmt.Sprintf("/%d", v+1)), Value: doc, Whole: true}}})
+			w.must(res[0].Err)
+		}
+		w.connect(a, b)
+		w.drain()
+		res := b.write(Request{Ops: []Op{{Kind: OpPut, Entity: "order/1", Path: "/first", Value: "A"}}})
+		w.must(res[0].Err)
+		r, found, err := merge.ReadWith(b.r.state, "order/1", "/last", b.r.guard.catalog.Rules("order/1"))
+		if got := string(delta.AppendAnyJSON(nil, r.Value)); err != nil || !found || got != c.want || len(r.Conflicts) > 0 {
+			t.Errorf("%s, then %s: /last is %s with conflicts %q, %v; want %s", c.first, c.second, got, r.Conflicts, err, c.want)
+		}
+	}
+}
+
+// The ETag that a read shows is the one that a writer is held to, and that a
+// write hands out, whatever schemas moved; and what is put is what is read, what
+// is removed is gone.
+func TestETagOfReadIsThatOfWriter(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		b := newBench(t)
+		defer b.Close()
+		paths := []delta.Path{"/a", "/a/x", "/b", "/b/x", "/c", "/c/x", "/d", "/d/x/y"}
+		path := func(label string) delta.Path { return rapid.SampledFrom(paths).Draw(rt, label) }
+		for v := 1; v <= 3; v++ {
+			for range rapid.IntRange(0, 3).Draw(rt, "writes") {
+				op := Op{Kind: OpPut, Entity: "order/1", Path: path("at"), Whole: true, N: 1}
+				op.Value = rapid.SampledFrom([]any{"x", "x y", map[string]any{"x": "u v", "z": int64(1)}}).Draw(rt, "value")
+				op.Kind = rapid.SampledFrom([]OpKind{OpPut, OpPut, OpAdd, OpInc, OpRm}).Draw(rt, "kind")
+				_, err := b.Commit(t.Context(), "", []Op{op})
+				if err != nil && !errors.Is(err, ErrInvalid) {
+					rt.Fatal(err)
+				}
+			}
+			migrate := fmt.Sprintf(`{"rename": {"from": %q, "to": %q}}`, path("from"), path("to"))
+			if rapid.Bool().Draw(rt, "split") {
+				migrate = fmt.Sprintf(`{"split": {"from": %q, "to": [%q, %q], "separator": " "}}`, path("from"), path("to"), path("and"))
+			}
+			x, err := delta.ParseJSON([]byte(fmt.Sprintf(orderSchema, b.nextOrder(), "", `, "migrate": [`+migrate+`]`)))
+			if err != nil {
+				rt.Fatal(err)
+			}
+			op := Op{Kind: OpPut, Entity: "$schema/order", Path: delta.Path(fmt.Sprintf("/%d", b.nextOrder())), Value: x, Whole: true}
+			if _, err := b.Commit(t.Context(), "", []Op{op}); err != nil && !errors.Is(err, ErrInvalid) {
+				rt.Fatal(err)
+			}
+		}
+		p := path("p")
+		tag := func() string {
+			r, err := b.Get(t.Context(), "order/1", p)
+			if errors.Is(err, ErrNotFound) {
+				return AbsentETag
+			}
+			if err != nil {
+				rt.Fatal(err)
+			}
+			return r.ETag
+		}
+		kind := rapid.SampledFrom([]OpKind{OpPut, OpRm}).Draw(rt, "last")
+		op := Op{Kind: kind, Entity: "order/1", Path: p, Value: "last", IfMatch: tag(), WantETag: true}
+		was := b.read("order/1", "")
+		rec, err := b.Commit(t.Context(), "", []Op{op})
+		if errors.Is(err, ErrInvalid) {
+			return // p was moved away
+		}
+		if err != nil {
+			rt.Fatalf("%s %s of %s: %v", op.Kind, p, was, err)
+		}
+		if got := tag(); got != rec.ETags[0] {
+			rt.Fatalf("%s %s of %s: etag %s, the writer was told %s", op.Kind, p, was, got, rec.ETags[0])
+		}
+		if got := b.read("order/1", p); kind == OpPut && got != `"last"` || kind == OpRm && got != "-" {
+			rt.Fatalf("%s %s of %s: it reads %s", op.Kind, p, was, got)
+		}
+	})
+}
+
+// nextOrder returns the number of the next version of the schema.
+func (b *bench) nextOrder() int {
+	n := 1
+	for _, s := range b.Catalog().Versions() {
+		n = max(n, s.Version+1)
+	}
+	return n
 }
 
 // An export has what was moved where the newest schema has it, and so can be
