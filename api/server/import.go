@@ -73,6 +73,9 @@ type importer struct {
 	batch []imported
 	ids   map[string]bool
 	size  int
+
+	// retired ends resolvers, once the schemas that named them are in.
+	retired []rhizome.Op
 }
 
 // An imported document: its operations, and how far the input was read with
@@ -102,7 +105,7 @@ func (e *lineError) Unwrap() error { return e.err }
 func (im *importer) run(body io.Reader) error {
 	err := im.lines(body)
 	// What came before a bad line is good.
-	if ferr := im.flush(); ferr != nil {
+	if ferr := errors.Join(im.flush(), im.retire()); ferr != nil {
 		err = ferr
 	}
 	var bad *lineError

@@ -86,9 +86,11 @@ func TestImportOfTheSpacesOwn(t *testing.T) {
 	for v := 1; v <= 12; v++ { // 10 comes after 9
 		a.whole("$resolver/sum-of", delta.Path(fmt.Sprintf("/%d", v)), fmt.Sprintf(`{"kind": "cel", "expression": "%d"}`, v))
 	}
+	a.whole("$resolver/ended", "/1", `{"kind": "cel", "expression": "1"}`)
 	a.whole("$schema/order", "/1", `{"name": "order", "version": 1, "entities": ["order/*"], "properties": [
-		{"id": "price", "path": "/cost", "type": {"type": "number"}},
+		{"id": "price", "path": "/cost", "type": {"type": "number"}, "resolver": "ended"},
 		{"id": "total", "path": "/total", "computed": true, "resolver": "sum-of", "depends": ["price"]}]}`)
+	a.whole("$resolver/ended", "/2", `{"kind": "retired"}`) // order@1 still names it
 	a.whole("$schema/order", "/2", `{"name": "order", "version": 2, "entities": ["order/*"], "properties": [
 		{"id": "price", "path": "/price"}], "migrate": [{"rename": {"from": "/cost", "to": "/price"}}]}`)
 	a.whole("$view/dear", "", `{"entities": ["order/*"], "where": {"/price": {"gt": 10}}, "resolvers": {"/price": "max"}}`)
@@ -98,7 +100,7 @@ func TestImportOfTheSpacesOwn(t *testing.T) {
 
 	text := a.export(t, "$")
 	p := b.imports(t, text)
-	if !p.Done || p.Problem != nil || p.Docs != 6 || p.Lines != 6 || p.Bytes != uint64(len(text)) {
+	if !p.Done || p.Problem != nil || p.Docs != 7 || p.Lines != 7 || p.Bytes != uint64(len(text)) {
 		t.Fatalf("%+v %+v", p, p.Problem)
 	}
 	if got := b.export(t, "$"); got != text {
@@ -109,6 +111,7 @@ func TestImportOfTheSpacesOwn(t *testing.T) {
 		{a.Catalog().RequireSchema, b.Catalog().RequireSchema},
 		{api.SchemasOf(a.Catalog()), api.SchemasOf(b.Catalog())},
 		{a.Catalog().NextVersion("sum-of"), b.Catalog().NextVersion("sum-of")},
+		{a.Catalog().NextVersion("ended"), b.Catalog().NextVersion("ended")},
 	} {
 		if !reflect.DeepEqual(x.a, x.b) {
 			t.Errorf("the catalogs differ: %+v and %+v", x.a, x.b)

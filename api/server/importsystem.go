@@ -2,6 +2,7 @@ package server
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,6 +23,10 @@ func (im *importer) system(line int, at uint64, d *api.Document) error {
 		return &lineError{line, api.Problemf(api.CodeValidation, "%s: want members alone", d.ID)}
 	}
 	ops := systemOps(d)
+	if n := len(ops) - 1; n >= 0 && strings.HasPrefix(d.ID, catalog.ResolverPrefix) && retires(ops[n].Value) {
+		im.retired = append(im.retired, ops[n])
+		ops = ops[:n]
+	}
 	each := len(ops)
 	if strings.HasPrefix(d.ID, catalog.ModulePrefix) {
 		each = catalog.PiecesPerTransaction // a module is no use until it is whole
@@ -37,6 +42,25 @@ func (im *importer) system(line int, at uint64, d *api.Document) error {
 	im.progress.Docs++
 	im.progress.Lines, im.progress.Bytes = uint64(line), at
 	im.tell()
+	return nil
+}
+
+// retires reports whether a version of a resolver ends it.
+func retires(x any) bool {
+	def, ok := x.(map[string]any)
+	return ok && def["kind"] == string(catalog.Retired)
+}
+
+// retire ends the resolvers that are ended. Until then schemas may name them, as
+// earlier versions did.
+func (im *importer) retire() error {
+	ops := im.retired
+	im.retired = nil
+	for part := range slices.Chunk(ops, maxBatchDocs) {
+		if err := im.write(im.creator, part); err != nil {
+			return fmt.Errorf("retire resolvers: %w", err)
+		}
+	}
 	return nil
 }
 
