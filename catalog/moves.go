@@ -13,7 +13,7 @@ func (c *Catalog) MovesOf(entity string) *merge.Rules {
 	if rules == nil || len(rules.Moves) == 0 {
 		return nil
 	}
-	out := &merge.Rules{Origins: rules.Origins}
+	out := &merge.Rules{Name: rules.Name, Origins: rules.Origins}
 	for _, move := range rules.Moves {
 		out.Moves = append(out.Moves, func(p delta.Path, value any) ([]merge.Moved, error) {
 			if moved, err := move(p, value); err == nil {

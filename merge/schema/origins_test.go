@@ -26,7 +26,8 @@ func TestOriginsAreEnough(t *testing.T) {
 		state := &merge.MemState{}
 		fold := merge.Fold{State: state}
 		values := []any{
-			"x", "x-y", int64(1), nil, map[string]any{"a": "x-y", "b": map[string]any{"c": "z"}},
+			"x", "x-y", int64(1), nil,
+			map[string]any{"a": "x-y", "b": map[string]any{"c": "z"}},
 			map[string]any{"a": map[string]any{"a": int64(1), "b": "x"}, "c": "7"},
 		}
 		for i := range rapid.IntRange(1, 4).Draw(t, "survivors") {
