@@ -30,7 +30,8 @@ func (n *Node) List(ctx context.Context, prefix, after string, limit int) (ids [
 }
 
 // Export yields a reading of every entity with a prefix, from one snapshot, each
-// property by its verb alone: what an import writes elsewhere. What the space
+// property by its verb alone: what an import writes elsewhere. What a schema
+// renamed, split or retyped is given as its newest version has it. What the space
 // says of itself is there only where the prefix begins with "$".
 func (n *Node) Export(ctx context.Context, prefix string) iter.Seq2[Reading, error] {
 	return n.core.Export(ctx, prefix)
@@ -48,7 +49,7 @@ func (n *Node) Read(ctx context.Context, entity string, p delta.Path, o ReadOpti
 	return n.core.Read(ctx, entity, p, o)
 }
 
-// ExportAt is Export as of a cut.
+// ExportAt is Export as of a cut, by the schemas of now.
 func (n *Node) ExportAt(ctx context.Context, prefix, at string) iter.Seq2[Reading, error] {
 	return n.core.ExportAt(ctx, prefix, at)
 }

@@ -13,8 +13,8 @@ import (
 
 // Export yields as deltas what the entities with a prefix hold: of an edge the
 // delta that was imported, as it came, and of whatever belongs to no feed one for
-// each survivor. Names that begin with "$" are left out. It ends with the first
-// error of yield.
+// each survivor, as it stands: what schemas make of it is left out, and so are
+// names that begin with "$". It ends with the first error of yield.
 //
 // The order is that of the entities' bytes, and so the same on nodes that hold
 // the same; memory is bounded. Whoever needs the order of time sorts.
@@ -26,6 +26,17 @@ func Export(ctx context.Context, from Source, prefix string, yield func(Delta) e
 		}
 		if strings.HasPrefix(r.Entity, system) {
 			continue
+		}
+		if r.Rules != "" {
+			// A schema has moved something. A dot names its survivor for ever, and so
+			// goes with what stands.
+			r, err = from.Read(ctx, r.Entity, "", node.ReadOptions{Raw: true})
+			if errors.Is(err, node.ErrNotFound) {
+				continue // it went meanwhile
+			}
+			if err != nil {
+				return fmt.Errorf("export: %w", err)
+			}
 		}
 		if err := x.entity(ctx, &r, yield); err != nil {
 			return err

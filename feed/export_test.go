@@ -89,6 +89,28 @@ func TestNative(t *testing.T) {
 	other.want("host/web-1#/int", `[{"$ref":"feed/`+dotOf(t, out, `"/int"`)+`"}]`)
 }
 
+// What a schema renamed or split goes out as it stands, once, under the dot that
+// named it before; what follows from an imported delta still does not.
+func TestExportOfMoved(t *testing.T) {
+	h := newHost(t, t, "a")
+	defer h.Close()
+	h.take(edge("x", "alice", role))
+	h.must(node.Op{Kind: node.OpPut, Entity: "host/web-1", Path: "/name", Value: "a b"})
+	before := h.out()
+	doc, err := delta.ParseJSON([]byte(`{"name": "all", "version": 1, "entities": ["**"], "migrate": [
+		{"rename": {"from": "/cast", "to": "/actors"}}, {"split": {"from": "/name", "to": ["/first", "/last"], "separator": " "}}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.must(node.Op{Kind: node.OpPut, Entity: "$schema/all", Path: "/1", Value: doc, Whole: true})
+	if h.read("host/web-1#/last") != `"b"` {
+		t.Fatalf("it reads %s", h.read("host/web-1"))
+	}
+	if after := h.out(); !slices.Equal(after, before) {
+		t.Errorf("exported\n%s\nbefore the schema\n%s", strings.Join(after, "\n"), strings.Join(before, "\n"))
+	}
+}
+
 // dotOf returns the id of the line that has a text.
 func dotOf(t *testing.T, lines []string, text string) string {
 	t.Helper()

@@ -64,7 +64,7 @@ func (e *evaluation) run() (found bool, err error) {
 	if e.index.local {
 		e.scope = e.root
 	}
-	if err := e.r.scan(e.view, e.entity, e.scope, e.at); err != nil {
+	if err := e.r.scan(e.view, e.entity, e.scope, e.within()); err != nil {
 		return false, err
 	}
 	e.keep()
@@ -118,6 +118,21 @@ func (e *evaluation) exists() (bool, error) {
 	return false, err
 }
 
+// within says which survivors the ETag is of: those that are read at or below
+// the path. It is nil where that is all that are scanned.
+func (e *evaluation) within() func(delta.Path, *Survivor) bool {
+	switch {
+	case e.at == e.scope && (e.at == "" || len(e.rules.Moves) == 0):
+		return nil
+	case len(e.rules.Moves) == 0:
+		return func(p delta.Path, _ *Survivor) bool { return under(e.at, p) }
+	}
+	return func(p delta.Path, s *Survivor) bool {
+		x := Standing{Places: e.rules.places(p, s)}
+		return x.readsIn(e.at)
+	}
+}
+
 // keep leaves out the survivors that are not to be read.
 func (e *evaluation) keep() {
 	if e.rules.Keep == nil {
@@ -144,16 +159,18 @@ func (e *evaluation) move() {
 	for i := range e.r.Properties {
 		p := &e.r.Properties[i]
 		for j := range p.Survivors {
-			s := &p.Survivors[j]
-			x := s.reads()
-			for _, m := range e.moves(p.Path, x) {
-				k, ok := at[m.Path]
+			for _, x := range e.rules.places(p.Path, &p.Survivors[j]) {
+				if x.Err != nil {
+					e.errs[x.Path] = x.Err
+					continue
+				}
+				k, ok := at[x.Path]
 				if !ok {
 					k = len(moved)
-					at[m.Path] = k
-					moved = append(moved, Property{Path: m.Path})
+					at[x.Path] = k
+					moved = append(moved, Property{Path: x.Path})
 				}
-				moved[k].Survivors = append(moved[k].Survivors, s.as(m.Value))
+				moved[k].Survivors = append(moved[k].Survivors, x.Survivor)
 			}
 		}
 	}
@@ -164,29 +181,6 @@ func (e *evaluation) move() {
 	}
 	e.r.Properties = moved
 	sortByKey(e.r.Properties)
-}
-
-// moves puts one survivor through all moves.
-func (e *evaluation) moves(p delta.Path, x any) []Moved {
-	now := []Moved{{p, x}}
-	for _, move := range e.rules.Moves {
-		var next []Moved
-		for _, m := range now {
-			to, err := move(m.Path, m.Value)
-			if err != nil {
-				if len(to) == 0 {
-					to = []Moved{m}
-				}
-				for _, t := range to {
-					e.errs[t.Path] = err
-				}
-				continue
-			}
-			next = append(next, to...)
-		}
-		now = next
-	}
-	return now
 }
 
 // as returns the survivor with another value.
@@ -225,7 +219,9 @@ func (e *evaluation) free(p *Property) {
 		err = p.resolve(e.entity, e.rules.Author)
 	}
 	if err != nil {
-		p.fail(err)
+		if p.fail(err); len(p.Survivors) == 0 {
+			e.made = append(e.made, *p)
+		}
 	}
 }
 

@@ -67,6 +67,13 @@ func PlanAssign(v View, entity string, p delta.Path, value delta.Value) (delta.D
 	return d, err
 }
 
+// PlanAssignAlone plans the assignment of a value in place of its siblings at the
+// path, and leaves all above and below it alone.
+func PlanAssignAlone(v View, entity string, p delta.Path, value delta.Value) (delta.Delta, error) {
+	d := delta.Delta{Entity: entity, Path: p, Verb: delta.Assign, Value: value}
+	return d, planOwnRow(v, clock.LaneID{}, "", &d)
+}
+
 // PlanDrop plans the removal of all at and below a path. ok is false where
 // there is nothing.
 func PlanDrop(v View, entity string, p delta.Path) (d delta.Delta, ok bool, err error) {

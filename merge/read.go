@@ -50,7 +50,8 @@ type Reading struct {
 	Errors []*PropertyError
 	// Alarms are what the resolvers want a person to be told.
 	Alarms []string
-	// ETag changes whenever a survivor here does; zero where there is none.
+	// ETag changes whenever a survivor does that is read here; zero where there
+	// is none.
 	ETag digest.Sum
 	// Rules is the name of the rules that were followed, "" for none.
 	Rules string
@@ -59,7 +60,7 @@ type Reading struct {
 // Read reads all at and below a path, each property by its verb alone. Found is
 // false where nothing lives.
 func Read(v View, entity string, p delta.Path) (r Reading, found bool, err error) {
-	if err = r.scan(v, entity, p, p); err != nil || len(r.Properties) == 0 {
+	if err = r.scan(v, entity, p, nil); err != nil || len(r.Properties) == 0 {
 		return Reading{}, false, err
 	}
 	for i := range r.Properties {
@@ -71,11 +72,10 @@ func Read(v View, entity string, p delta.Path) (r Reading, found bool, err error
 	return r, true, nil
 }
 
-// scan reads the rows of an entity at and below a path. The ETag is of those
-// within.
-func (r *Reading) scan(v View, entity string, p, within delta.Path) error {
+// scan reads the rows of an entity at and below a path. The ETag is of the
+// survivors within; nil takes all.
+func (r *Reading) scan(v View, entity string, p delta.Path, within func(p delta.Path, s *Survivor) bool) error {
 	var exact []byte // the prefix of the rows of the last property
-	inside := p == within
 	return v.Rows(AppendPrefix(nil, entity, p), func(key []byte, row []Survivor) error {
 		if len(exact) == 0 || !bytes.HasPrefix(key, exact) {
 			_, path, tag, err := ParseKey(key)
@@ -84,14 +84,13 @@ func (r *Reading) scan(v View, entity string, p, within delta.Path) error {
 			}
 			exact = append(exact[:0], key[:len(key)-len(tag)]...)
 			r.Properties = append(r.Properties, Property{Path: path})
-			inside = p == within || under(within, path)
 		}
+		last := &r.Properties[len(r.Properties)-1]
 		for i := range row {
-			if inside {
+			if within == nil || within(last.Path, &row[i]) {
 				r.ETag = r.ETag.Plus(row[i].Sum(key))
 			}
 		}
-		last := &r.Properties[len(r.Properties)-1]
 		last.Survivors = append(last.Survivors, row...)
 		return nil
 	})

@@ -17,6 +17,11 @@ type Rules struct {
 	Name string
 	// Moves are applied to each survivor in this order, before all else.
 	Moves []Move
+	// Origins returns the paths beside p and those below it at and below which
+	// what Moves have read at or below p may stand, alone or inside a value above
+	// such a path; none for most. It may return too many, and nil stands for all
+	// paths.
+	Origins func(p delta.Path) []delta.Path
 	// Properties are in any order, ids and paths being unique.
 	Properties []Rule
 	// Keep says which survivors are read; nil takes all.

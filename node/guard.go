@@ -11,7 +11,8 @@ import (
 )
 
 // A guard holds what this replica writes itself to what the space says of
-// itself. It judges nothing that peers wrote.
+// itself. It judges nothing that peers wrote, and no transaction that only undoes
+// or negates: that brings back what was there, under whatever schema.
 type guard struct {
 	catalog *catalog.Catalog
 	// at is what state.system was when the catalog was loaded.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/rhizome-p2p/rhizome/clock"
@@ -38,7 +39,7 @@ func (t *txnWriter) op(o *Op, rec *Receipt) error {
 		rec.ETags = append(rec.ETags, "")
 		return nil
 	}
-	tag, err := etag(t.r.state, o.Entity, o.Path)
+	tag, err := t.etag(o.Entity, o.Path)
 	rec.ETags = append(rec.ETags, tag)
 	return err
 }
@@ -48,6 +49,9 @@ func (t *txnWriter) plan(o *Op, rec *Receipt) error {
 	case OpPut:
 		return t.document(o)
 	case OpRm:
+		if err := t.migrateRm(o.Entity, o.Path); err != nil {
+			return err
+		}
 		d, ok, err := merge.PlanDrop(t.r.state, o.Entity, o.Path)
 		if err != nil || !ok {
 			return err
@@ -74,11 +78,17 @@ func (t *txnWriter) value(o *Op, v delta.Value) error {
 	case OpAdd:
 		return t.put(merge.PlanAdd(o.Entity, o.Path, v))
 	case OpVote:
+		if err := t.migrateVote(o.Entity, o.Path); err != nil {
+			return err
+		}
 		d, err := merge.PlanVote(t.r.state, o.Entity, o.Path, t.origin.Creator, v)
 		if err != nil {
 			return err
 		}
 		return t.put(d)
+	}
+	if err := t.migrateRemove(o.Entity, o.Path, v); err != nil {
+		return err
 	}
 	d, ok, err := merge.PlanRemove(t.r.state, o.Entity, o.Path, v)
 	if err != nil || !ok {
@@ -93,18 +103,16 @@ func (t *txnWriter) document(o *Op) error {
 	if err != nil {
 		return fmt.Errorf("%w: %s: %w", ErrInvalid, delta.Key(o.Entity, o.Path), err)
 	}
-	for i := range leaves {
-		l := &leaves[i]
-		if o.SkipEqual {
-			same, err := t.holds(o.Entity, l)
-			if err != nil {
-				return err
-			}
-			if same {
-				continue
-			}
+	if o.SkipEqual {
+		if leaves, err = t.news(o.Entity, leaves); err != nil {
+			return err
 		}
-		d, err := merge.PlanAssign(t.r.state, o.Entity, l.Path, l.Value)
+	}
+	if err := t.migratePut(o.Entity, leaves); err != nil {
+		return err
+	}
+	for i := range leaves {
+		d, err := merge.PlanAssign(t.r.state, o.Entity, leaves[i].Path, leaves[i].Value)
 		if err != nil {
 			return err
 		}
@@ -113,6 +121,21 @@ func (t *txnWriter) document(o *Op) error {
 		}
 	}
 	return nil
+}
+
+// news returns the leaves that are not there already.
+func (t *txnWriter) news(entity string, leaves []delta.Leaf) ([]delta.Leaf, error) {
+	var out []delta.Leaf
+	for i := range leaves {
+		same, err := t.holds(entity, &leaves[i])
+		if err != nil {
+			return nil, err
+		}
+		if !same {
+			out = append(out, leaves[i])
+		}
+	}
+	return out, nil
 }
 
 // leavesOf returns what a put writes where.
@@ -124,34 +147,36 @@ func leavesOf(o *Op) ([]delta.Leaf, error) {
 	return []delta.Leaf{{Path: o.Path, Value: v}}, err
 }
 
-// holds reports whether a leaf is already all that stands at its path.
+// holds reports whether a leaf is already all that is read at its path.
 func (t *txnWriter) holds(entity string, l *delta.Leaf) (bool, error) {
 	n, same := 0, true
-	err := t.r.state.Rows(merge.AppendPrefix(nil, entity, l.Path), func(key []byte, row []merge.Survivor) error {
-		for i := range row {
-			n++
-			same = same && row[i].Verb == delta.Assign && bytes.Equal(row[i].Value, l.Value)
+	err := merge.StandingsIn(t.r.state, entity, l.Path, t.r.guard.catalog.Rules(entity), func(s *merge.Standing) error {
+		for i := range s.Places {
+			x := &s.Places[i]
+			if x.Path == l.Path || strings.HasPrefix(string(x.Path), string(l.Path)+"/") {
+				n++
+				same = same && x.Path == l.Path && x.Err == nil && x.Survivor.Verb == delta.Assign && bytes.Equal(x.Survivor.Value, l.Value)
+			}
 		}
 		return nil
 	})
 	return n == 1 && same, err
 }
 
-func etag(v merge.View, entity string, p delta.Path) (string, error) {
-	r, found, err := merge.Read(v, entity, p)
-	if err != nil || !found {
-		return AbsentETag, err
-	}
-	return etagOf(&r), nil
+// etag returns the ETag that a read by the rules in force before the transaction
+// shows.
+func (t *txnWriter) etag(entity string, p delta.Path) (string, error) {
+	sum, _, err := merge.ETag(t.r.state, entity, p, t.r.guard.catalog.Rules(entity))
+	return etagText(sum), err
 }
 
-// etagOf shortens a reading's sum to 128 bits. What only rules put there holds
+// etagText shortens a reading's sum to 128 bits. What only rules put there holds
 // nothing that a write could depend on.
-func etagOf(r *merge.Reading) string {
-	if r.ETag == (digest.Sum{}) {
+func etagText(sum digest.Sum) string {
+	if sum == (digest.Sum{}) {
 		return AbsentETag
 	}
-	return r.ETag.String()[:32]
+	return sum.String()[:32]
 }
 
 // checkMatch holds an operation to the ETag that its caller saw.
@@ -159,7 +184,7 @@ func (t *txnWriter) checkMatch(o *Op) error {
 	if o.IfMatch == "" {
 		return nil
 	}
-	tag, err := etag(t.r.state, o.Entity, o.Path)
+	tag, err := t.etag(o.Entity, o.Path)
 	if err != nil {
 		return err
 	}

@@ -133,7 +133,7 @@ func (v *past) revived(scope []byte, exact bool) (map[string][]merge.Survivor, e
 	return found, nil
 }
 
-// ExportAt is Export as of a cut.
+// ExportAt is Export as of a cut, by the schemas of now.
 func (n *Node) ExportAt(ctx context.Context, prefix, at string) iter.Seq2[Reading, error] {
 	if at == "" {
 		return n.Export(ctx, prefix)
@@ -156,7 +156,7 @@ func (n *Node) ExportAt(ctx context.Context, prefix, at string) iter.Seq2[Readin
 			found := false
 			if err == nil {
 				var r merge.Reading
-				if r, found, err = merge.Read(view, entity, ""); err == nil && found {
+				if r, found, err = merge.ReadWith(view, entity, "", n.Catalog().MovesOf(entity)); err == nil && found {
 					out, err = n.reading(m.snap, cids, entity, "", &r)
 				}
 			}

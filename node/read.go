@@ -36,7 +36,7 @@ func checkKey(entity string, p delta.Path) error {
 // reading adds the provenance to a reading of the kernel.
 func (n *Node) reading(r storage.Reader, cids map[clock.EntryID]string, entity string, p delta.Path, in *merge.Reading) (Reading, error) {
 	out := Reading{
-		Entity: entity, Path: p, Value: in.Value, Conflicts: in.Conflicts, ETag: etagOf(in),
+		Entity: entity, Path: p, Value: in.Value, Conflicts: in.Conflicts, ETag: etagText(in.ETag),
 		Rules: in.Rules, Absent: in.Absent, Errors: in.Errors,
 	}
 	for i := range in.Properties {
@@ -180,8 +180,9 @@ func (n *Node) nextEntity(r storage.Reader, lo, hi []byte, skip int) (entity str
 
 // Export yields a reading of every entity with a prefix, from one snapshot, each
 // property by its verb alone: what an import writes elsewhere, and not what a
-// schema makes of it. What the space says of itself is there only where the
-// prefix asks for it.
+// schema makes of it. Only what a schema renamed, split or retyped is given as
+// the newest version has it, which takes nothing else. What the space says of
+// itself is there only where the prefix asks for it.
 func (n *Node) Export(ctx context.Context, prefix string) iter.Seq2[Reading, error] {
 	return func(yield func(Reading, error) bool) {
 		snap := n.db.Snapshot()
@@ -197,7 +198,7 @@ func (n *Node) Export(ctx context.Context, prefix string) iter.Seq2[Reading, err
 			if hidden(prefix, entity) {
 				continue
 			}
-			r, found, err := merge.Read(&view, entity, "")
+			r, found, err := merge.ReadWith(&view, entity, "", n.Catalog().MovesOf(entity))
 			var out Reading
 			if err == nil && found {
 				out, err = n.reading(snap, cids, entity, "", &r)

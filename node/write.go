@@ -3,6 +3,7 @@ package node
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/rhizome-p2p/rhizome/clock"
 	"github.com/rhizome-p2p/rhizome/delta"
@@ -193,6 +194,9 @@ func (w *writer) request(q *Request) (Receipt, error) {
 			}
 		}
 		rec.Deltas = len(t.deltas)
+		if restores(q.Ops) {
+			return nil
+		}
 		return t.r.admitLocal(t.deltas)
 	})
 	if err != nil {
@@ -203,6 +207,11 @@ func (w *writer) request(q *Request) (Receipt, error) {
 		w.receipts = append(w.receipts, receiptAt{n, len(w.hashes)})
 	}
 	return rec, nil
+}
+
+// restores reports whether operations do no more than take back what was done.
+func restores(ops []Op) bool {
+	return !slices.ContainsFunc(ops, func(o Op) bool { return o.Kind != OpUndo && o.Kind != OpNegate })
 }
 
 // creatorOf returns a request's creator. One who votes must have a name, so

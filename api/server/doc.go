@@ -87,7 +87,7 @@ The program's commands use the same routes; with no node running they open the r
 - **Gone.** A node drops raw history by its retention. What asks for more answers 410: ` + "`gone`" + ` for entries and cursors
   (read the state anew with export, then follow on from the problem's ` + "`cursor`" + `), ` + "`horizon`" + ` for reads of the past and for
   undo (` + "`cursor`" + ` and ` + "`time`" + ` say from where on the past is kept).
-- **Limits.** A body that is read whole has at most 8 MiB, a line of an import 4 MiB; a transaction is one entry of at most
+- **Limits.** A body that is read whole has at most 8 MiB, a line of an import 12 MiB; a transaction is one entry of at most
   1 MiB.
 
 ## Cuts

@@ -13,6 +13,7 @@ import (
 
 	"github.com/rhizome-p2p/rhizome"
 	"github.com/rhizome-p2p/rhizome/api"
+	"github.com/rhizome-p2p/rhizome/catalog"
 	"github.com/rhizome-p2p/rhizome/delta"
 )
 
@@ -72,6 +73,9 @@ type importer struct {
 	batch []imported
 	ids   map[string]bool
 	size  int
+
+	// retired ends resolvers, once the schemas that named them are in.
+	retired []rhizome.Op
 }
 
 // An imported document: its operations, and how far the input was read with
@@ -101,7 +105,7 @@ func (e *lineError) Unwrap() error { return e.err }
 func (im *importer) run(body io.Reader) error {
 	err := im.lines(body)
 	// What came before a bad line is good.
-	if ferr := im.flush(); ferr != nil {
+	if ferr := errors.Join(im.flush(), im.retire()); ferr != nil {
 		err = ferr
 	}
 	var bad *lineError
@@ -116,9 +120,11 @@ func (im *importer) run(body io.Reader) error {
 }
 
 func (im *importer) lines(body io.Reader) error {
-	br := bufio.NewReaderSize(body, maxLineBytes)
+	br := bufio.NewReader(body)
+	var line []byte
 	for n, at := 1, uint64(0); ; n++ {
-		line, err := br.ReadSlice('\n')
+		var err error
+		line, err = readLine(br, line[:0])
 		at += uint64(len(line))
 		switch {
 		case errors.Is(err, bufio.ErrBufferFull):
@@ -140,10 +146,28 @@ func (im *importer) lines(body io.Reader) error {
 	}
 }
 
+// readLine appends the next line with its end, or bufio.ErrBufferFull where it is
+// longer than maxLineBytes.
+func readLine(br *bufio.Reader, line []byte) ([]byte, error) {
+	for {
+		part, err := br.ReadSlice('\n')
+		line = append(line, part...)
+		switch {
+		case len(line) > maxLineBytes:
+			return line, bufio.ErrBufferFull
+		case !errors.Is(err, bufio.ErrBufferFull):
+			return line, err
+		}
+	}
+}
+
 func (im *importer) line(n int, at uint64, text []byte) error {
 	doc, err := api.ParseDocument(text)
 	if err != nil {
 		return &lineError{n, api.Problemf(api.CodeValidation, "%v", err)}
+	}
+	if catalog.IsSystem(doc.ID) {
+		return im.system(n, at, &doc)
 	}
 	// What a document needs to know of the entity must not be about to change.
 	full := len(im.batch) == maxBatchDocs || im.size+len(text) > maxBatchBytes
@@ -182,7 +206,7 @@ func (im *importer) operations(d *api.Document, item *imported) error {
 		item.ops = []rhizome.Op{{Kind: rhizome.OpPut, Entity: d.ID, Value: d.Value, SkipEqual: true}}
 		return nil
 	}
-	now, err := im.node.Read(im.ctx, d.ID, "", rhizome.ReadOptions{Raw: true})
+	now, err := im.node.Read(im.ctx, d.ID, "", rhizome.ReadOptions{})
 	absent := errors.Is(err, rhizome.ErrNotFound)
 	if err != nil && !absent {
 		return err

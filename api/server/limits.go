@@ -7,9 +7,9 @@ const (
 	// takes 1 MiB, and JSON with escapes can be several times its size.
 	maxBodyBytes = 8 << 20
 
-	// maxLineBytes bounds one line of an import, which is one transaction at
-	// most.
-	maxLineBytes = 4 << 20
+	// maxLineBytes bounds one line of an import: a WebAssembly module in base64
+	// takes most, and any other line is one transaction.
+	maxLineBytes = 12 << 20
 
 	// maxBatchDocs and maxBatchBytes bound what an import commits at once: far
 	// under the entry limit, and enough to share an fsync.

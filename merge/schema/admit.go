@@ -257,7 +257,8 @@ func (a *admission) rows(prefix []byte, f func(key []byte, row []merge.Survivor)
 
 // complete judges whether the entity, if it is still there, has the required
 // properties that the transaction is answerable for: all of an entity that it
-// made, else those that it took something away from.
+// made but the ballots, else those that it took something away from. A vote is of
+// one creator, and so comes in a transaction of its own, after the entity.
 func (a *admission) complete() error {
 	if len(a.c.required) == 0 || len(a.deltas) == 0 {
 		return nil
@@ -267,14 +268,15 @@ func (a *admission) complete() error {
 		return err
 	}
 	for _, r := range a.c.required {
-		if !made && !a.removes(r) {
+		p := &a.c.Schema.Properties[r.property]
+		if made && p.Verb == Ballot || !made && !a.removes(r) {
 			continue
 		}
 		has, err := a.has(r)
 		if err != nil {
 			return err
 		}
-		if p := &a.c.Schema.Properties[r.property]; !has {
+		if !has {
 			return a.violation(p, p.Path, "is required")
 		}
 	}

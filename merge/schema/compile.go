@@ -46,6 +46,7 @@ func compile(versions []version, lookup Lookup, author func(clock.LaneID) string
 	c.rules = &merge.Rules{Name: last.String(), Author: author}
 	if c.mover != nil {
 		c.rules.Moves = []merge.Move{c.mover.move}
+		c.rules.Origins = c.mover.elsewhere
 	}
 	for _, i := range c.built.order {
 		c.rules.Properties = append(c.rules.Properties, c.rule(i, lookup))

@@ -176,6 +176,14 @@ func (m *mover) origins(p delta.Path) []delta.Path {
 	return out
 }
 
+// elsewhere returns the origins of a path that are not at or below it.
+func (m *mover) elsewhere(p delta.Path) []delta.Path {
+	return slices.DeleteFunc(m.origins(p), func(o delta.Path) bool {
+		_, below := cutPath(o, p)
+		return below || o == p
+	})
+}
+
 func literalPart(p delta.Path) delta.Path {
 	for at, rest := 0, p; rest != ""; at = len(p) - len(rest) {
 		var name string

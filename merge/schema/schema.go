@@ -58,15 +58,24 @@
 //
 // Of the versions of one name the highest valid one is active. The migrations
 // of all valid versions up to it apply, in the order of versions, to every
-// survivor whenever it is read; nothing is rewritten. So nodes that hold the
-// same schemas read the same, whoever wrote what with which version. Of several
-// valid documents with one name and version that of the smallest canonical
-// bytes counts.
+// survivor whenever it is read. So nodes that hold the same schemas read the
+// same, whoever wrote what with which version. Of several valid documents with
+// one name and version that of the smallest canonical bytes counts.
+//
+// Nothing is rewritten until somebody writes the property: who puts or removes it
+// at its new path drops what stood for it at the old one, and of a value that was
+// split writes the other parts at their paths, all in one transaction. So a node
+// that still has the older version only sees the property go away. The votes of
+// others cannot be written anew; a vote that was split is left where it is.
 //
 // # What a schema decides
 //
 // It decides what a local writer may write (Admit), and how survivors read
 // (Rules). It never decides the merge, and nothing that a peer wrote is refused.
+//
+// Who makes an entity must give it what is required, all but ballots: votes come
+// in transactions of their own, since each is of one creator. A reader is shown an
+// error in the place of any required property that has no value.
 //
 // The package is pure, and what it returns may be used from any number of
 // goroutines.
