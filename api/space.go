@@ -102,6 +102,8 @@ type SchemaInfo struct {
 type CatalogProblem struct {
 	Key  string `json:"key"`
 	Text string `json:"text"`
+	// InForce says that it is in force all the same, but for a property.
+	InForce bool `json:"in_force,omitempty"`
 }
 
 // ProblemsOf returns the problems of a catalog that are of keys with a prefix.

@@ -103,10 +103,13 @@ type Catalog struct {
 type Problem struct {
 	Key  string
 	Text string
+	// InForce says that what stands there is in force all the same: a property of
+	// it has an error.
+	InForce bool
 }
 
 func (c *Catalog) problem(entity string, p delta.Path, err error) {
-	c.problems = append(c.problems, Problem{delta.Key(entity, p), err.Error()})
+	c.problems = append(c.problems, Problem{delta.Key(entity, p), err.Error(), false})
 }
 
 // Problems returns what cannot be used, by key.
@@ -215,7 +218,8 @@ func (c *Catalog) loadSchemas(v merge.View) error {
 	c.Schemas = schema.NewCatalog(c.versions, c.Lookup, c.options.Author)
 	c.sum = c.inForce()
 	for _, p := range c.Schemas.Problems() {
-		c.problem(SchemaPrefix+p.Schema, VersionPath(p.Version), fmt.Errorf("%s", p.Text))
+		key := delta.Key(SchemaPrefix+p.Schema, VersionPath(p.Version))
+		c.problems = append(c.problems, Problem{key, p.Text, p.InForce})
 	}
 	return nil
 }

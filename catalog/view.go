@@ -152,7 +152,7 @@ func (c *Catalog) loadViews(v merge.View) error {
 			return nil
 		}
 		for _, err := range view.lookUp(c.Lookup) {
-			c.problem(ViewPrefix+name, "", err)
+			c.problems = append(c.problems, Problem{ViewPrefix + name, err.Error(), true})
 		}
 		view.compile(c)
 		view.sum = sha256.Sum256(append(c.sum[:], text...))
@@ -169,7 +169,7 @@ func (v *View) lookUp(lookup schema.Lookup) (errs []*overrideError) {
 		if err != nil {
 			errs = append(errs, &overrideError{o.use, fmt.Errorf("/resolvers%s: %w", delta.Path("").Child(o.at), err)})
 			made = merge.ResolverFunc(func(*merge.Input) (merge.Output, error) {
-				return merge.Output{}, merge.Failf(merge.ErrorUnknown, "resolver %q: %v", o.use, err)
+				return merge.Output{}, merge.Failf(merge.ErrorUnknown, "%v", err)
 			})
 		}
 		o.made = made
@@ -198,7 +198,7 @@ func (v *View) compile(c *Catalog) {
 // derive returns rules as the view has them.
 func (v *View) derive(base *merge.Rules) *merge.Rules {
 	out := &merge.Rules{
-		Name: strings.TrimSpace(base.Name + " in view " + v.Name), Moves: base.Moves,
+		Name: strings.TrimPrefix(base.Name+" in view "+v.Name, " in "), Moves: base.Moves,
 		Properties: slices.Clone(base.Properties), Keep: v.keep, Author: base.Author,
 	}
 	for i := range v.overrides {

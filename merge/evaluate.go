@@ -283,7 +283,7 @@ func (e *evaluation) own(rule *Rule, p *Property, deps map[string]any) error {
 	if out.Alarm != "" {
 		e.r.Alarms = append(e.r.Alarms, out.Alarm)
 	}
-	p.Why, p.Value, p.Absent = out.Why, out.Value, out.Absent
+	p.Why, p.Value, p.Absent = out.Why+passedOver(taken), out.Value, out.Absent
 	p.Conflict = out.Conflict || refusal != nil
 	p.spread(taken, out.Shown)
 	return nil
@@ -295,10 +295,24 @@ func (e *evaluation) byVerb(p *Property, survivors []Survivor, taken []bool) err
 	if err := q.resolve(e.entity, e.rules.Author); err != nil {
 		return err
 	}
-	p.Use, p.Why, p.Value, p.Absent = q.Use, q.Why, q.Value, false
+	p.Use, p.Why, p.Value, p.Absent = q.Use, q.Why+passedOver(taken), q.Value, false
 	p.Conflict = q.Conflict || taken != nil
 	p.spread(taken, q.Shown)
 	return nil
+}
+
+// passedOver says how many survivors a rule did not take; nil stands for none.
+func passedOver(taken []bool) string {
+	n := 0
+	for _, ok := range taken {
+		if !ok {
+			n++
+		}
+	}
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", with %d passed over that may not stand there", n)
 }
 
 // spread notes which of all survivors are shown, given which of those taken

@@ -75,6 +75,9 @@ func (n *Node) refresh() error {
 		return err
 	}
 	for _, p := range next.Problems() {
+		if p.InForce {
+			continue // whoever reads the property is told
+		}
 		n.Alarm("catalog", p.Key+": "+p.Text, "write a version that mends it: see rhizome schema ls, resolver ls and view ls")
 	}
 	c.now.Store(next)

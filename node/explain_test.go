@@ -37,14 +37,14 @@ func TestExplain(t *testing.T) {
 	b.must(Op{Kind: OpAdd, Entity: "host/1", Path: "/tags", Value: "x"})
 	third := b.must(Op{Kind: OpRemove, Entity: "host/1", Path: "/tags", Value: "x"})
 	x := b.explain("host/1", "")
-	if x.Rules != "host@1" || string(delta.AppendAnyJSON(nil, x.Value)) != `{"double":8,"load":4}` {
+	if x.Rules != "host@1" || string(delta.AppendAnyJSON(nil, x.Value)) != `{"double":8,"home":{"$ref":"site/a"},"load":4}` {
 		t.Errorf("%s reads %v", x.Rules, x.Value)
 	}
 	var lines []string
 	for _, p := range x.Properties {
 		lines = append(lines, fmt.Sprintf("%s %s %s %v %v %d", p.Path, p.ID, p.Resolver, p.Inputs, p.Value, len(p.Survivors)))
 	}
-	want := []string{"/double double go:double map[load:4] 8 0", "/load load last-write-wins map[] 4 1"}
+	want := []string{"/double double go:double map[load:4] 8 0", "/home home  map[] map[$ref:site/a] 0", "/load load last-write-wins map[] 4 1"}
 	if !slices.Equal(lines, want) {
 		t.Errorf("%q, want %q", lines, want)
 	}

@@ -184,8 +184,8 @@ var routes = []route{
 	{
 		method: "GET", pattern: "/v1/schemas", handle: (*Server).schemas,
 		summary: "Lists the schemas of the space.",
-		response: "{schemas[] {name, version, active, description, entities[], properties}, require, problems[] {key, text}}; problems " +
-			"are versions that cannot be used: of each schema the highest that can be is active.",
+		response: "{schemas[] {name, version, active, description, entities[], properties}, require, problems[] {key, text, in_force}}; problems " +
+			"are versions that cannot be used, or are in force but for a property: of each schema the highest that can be is active.",
 	},
 	{
 		method: "GET", pattern: "/v1/schemas/{name}", handle: (*Server).schema,

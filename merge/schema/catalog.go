@@ -22,6 +22,9 @@ type Problem struct {
 	Schema  string
 	Version int
 	Text    string
+	// InForce says that the version is active all the same: one of its properties
+	// has an error.
+	InForce bool
 }
 
 // A Catalog is all versions of all schemas, compiled. It does not change.
@@ -52,7 +55,7 @@ func NewCatalog(all []*Schema, lookup Lookup, author func(clock.LaneID) string) 
 		}
 		compiled := compile(valid, lookup, author)
 		for _, text := range compiled.faults {
-			c.problem(compiled.Schema, text)
+			c.problems = append(c.problems, Problem{compiled.Schema.Name, compiled.Schema.Version, text, true})
 		}
 		c.active = append(c.active, compiled)
 		for _, p := range compiled.built.patterns {
@@ -135,7 +138,7 @@ func retire(to *tree, all []step, number func(i int) int) {
 }
 
 func (c *Catalog) problem(s *Schema, text string) {
-	c.problems = append(c.problems, Problem{s.Name, s.Version, text})
+	c.problems = append(c.problems, Problem{s.Name, s.Version, text, false})
 }
 
 // checkRetired notes the properties at paths that an earlier version moves away.
@@ -193,6 +196,9 @@ func Check(all []*Schema, next *Schema, lookup Lookup) error {
 		p := &next.Properties[i]
 		if p.Resolver == nil || p.Resolver.Use == "" {
 			continue
+		}
+		if p.Computed && slices.Contains(merge.Builtins(), p.Resolver.Use) {
+			m.add(item("/properties", i).Child("resolver"), "resolver %q of property %q goes by survivors, of which a computed property has none", p.Resolver.Use, p.ID)
 		}
 		if _, err := find(lookup, p.Resolver); err != nil && !strings.HasPrefix(p.Resolver.Use, foreign) {
 			m.add(item("/properties", i).Child("resolver"), "resolver %q of property %q: %v", p.Resolver.Use, p.ID, err)

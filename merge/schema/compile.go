@@ -74,7 +74,7 @@ func (c *Compiled) rule(i int, lookup Lookup) merge.Rule {
 		var err error
 		if r.Resolver, err = find(lookup, p.Resolver); err != nil {
 			c.faults = append(c.faults, fmt.Sprintf("resolver %q of property %q: %v", r.Use, p.ID, err))
-			r.Resolver = unknown(r.Use, err)
+			r.Resolver = unknown(err)
 		}
 	}
 	typed := p.typed()
@@ -96,9 +96,9 @@ func (c *Compiled) rule(i int, lookup Lookup) merge.Rule {
 }
 
 // unknown stands for a resolver that this node does not have, or not yet.
-func unknown(use string, err error) merge.Resolver {
+func unknown(err error) merge.Resolver {
 	return merge.ResolverFunc(func(*merge.Input) (merge.Output, error) {
-		return merge.Output{}, merge.Failf(merge.ErrorUnknown, "resolver %q: %v", use, err)
+		return merge.Output{}, merge.Failf(merge.ErrorUnknown, "%v", err)
 	})
 }
 

@@ -12,7 +12,7 @@ import (
 )
 
 func (a *app) resolverCmd() *cobra.Command {
-	return a.group("resolver", "Add resolvers of one's own, which replicate", "rhizome resolver add order-total --cel 'deps.price * deps.quantity'\nrhizome resolver ls",
+	return a.group("resolver", "Add resolvers of one's own, which replicate", "rhizome resolver add order-total --cel 'double(deps.price) * double(deps.quantity)'\nrhizome resolver ls",
 		a.resolverAddCmd(), a.resolverLsCmd(), a.resolverRmCmd())
 }
 
@@ -26,7 +26,7 @@ comes to; reads go on meanwhile. A schema or a view names it.
 --cel is an expression over survivors, values, deps, entity and path; "@FILE" reads it
 from a file, "-" from stdin. --wasm is a WebAssembly module of at most 8 MiB.
 docs/resolvers.md says what they are given, and what they may not do.`,
-		example: "rhizome resolver add order-total --cel 'deps.price * deps.quantity'\nrhizome resolver add median --wasm median.wasm",
+		example: "rhizome resolver add order-total --cel 'double(deps.price) * double(deps.quantity)'\nrhizome resolver add median --wasm median.wasm",
 		codes:   reach(api.CodeValidation), min: 1, max: 1,
 		run: func(cmd *cobra.Command, args []string) error {
 			if (cel == "") == (wasm == "") {

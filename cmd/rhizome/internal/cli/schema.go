@@ -88,7 +88,11 @@ func (a *app) printVersion(r *api.SchemaReceipt) {
 
 func (a *app) printProblems(problems []api.CatalogProblem) {
 	for _, p := range problems {
-		a.note("%s cannot be used: %s", plainKey(p.Key), p.Text)
+		if p.InForce {
+			a.note("%s is in force, but: %s", plainKey(p.Key), p.Text)
+		} else {
+			a.note("%s cannot be used: %s", plainKey(p.Key), p.Text)
+		}
 	}
 }
 

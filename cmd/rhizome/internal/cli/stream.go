@@ -131,8 +131,10 @@ func (a *app) exportCmd() *cobra.Command {
 	var at, format string
 	cmd := a.command(spec{
 		use: "export [PREFIX] [--at CUT] [--format F]", short: "Print entities as JSON Lines that import reads back",
-		long: `As of one moment, in byte order, whatever -o says. Concurrent values are not part
-of it: it has what get shows. See import for the form of a line.
+		long: `As of one moment, in byte order, whatever -o says. It has what get --raw shows, under
+the names that the newest schema has: no defaults, nothing that is computed, and of
+concurrent values one. What the space says of itself is there only where PREFIX begins
+with "$". See import for the form of a line.
 
 --at prints them as they were. ` + cutHelp + `
 ` + feedHelp,

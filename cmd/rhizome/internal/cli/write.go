@@ -209,7 +209,7 @@ func (a *app) removeCmd() *cobra.Command {
 
 func (a *app) voteCmd() *cobra.Command {
 	return a.valueCmd("vote", "Set this node's own value of a key that many vote on",
-		"Each node has one value there. A read shows the one that most have.",
+		"Each node has one value there. A read shows the one that most have, unless a schema says\notherwise.",
 		"rhizome vote service/db#/leader '\"web-1\"'")
 }
 
