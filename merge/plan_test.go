@@ -187,7 +187,16 @@ func TestStateErrors(t *testing.T) {
 			d, _, err := PlanRemove(s, "e", "/bag", delta.Int(1))
 			return applyOne(p, d, err)
 		},
-		"read":   func(p *pen, s State) error { _, _, err := Read(s, "e", ""); return err },
+		"read": func(p *pen, s State) error { _, _, err := Read(s, "e", ""); return err },
+		"etag": func(p *pen, s State) error {
+			// The row of /b/c, and the value above it.
+			_, _, err := ETag(s, "e", "/b/c", &Rules{Moves: []Move{toB}, Origins: func(delta.Path) []delta.Path { return []delta.Path{"/a/c"} }})
+			return err
+		},
+		"alone": func(p *pen, s State) error {
+			d, err := PlanAssignAlone(s, "e", "/a", delta.Null)
+			return applyOne(p, d, err)
+		},
 		"insert": func(p *pen, s State) error { return p.fold.Insert(key, Survivor{Dot: clock.Dot{Seq: 9}}) },
 		"own":    func(p *pen, s State) error { return p.fold.Remove(key, func(clock.Dot) bool { return true }) },
 		"close":  func(p *pen, s State) error { return CloseLane(p.fold, p.lane, 1) },

@@ -325,6 +325,33 @@ func TestAdmitRoot(t *testing.T) {
 	}
 }
 
+// TestAdmitBallot: a required ballot is not wanted of an entity that is made, for
+// votes follow it; but it cannot be taken away.
+func TestAdmitBallot(t *testing.T) {
+	c := compileOf(t, schemaOf(`{"id":"state","path":"/state","verb":"ballot","required":true},{"id":"price","path":"/price","required":true}`))
+	for _, x := range []struct{ before, txn, want string }{
+		{"", `put /price 5`, ""},
+		{"", `vote /state "open"`, `property "price": is required`},
+		{`put /price 5`, `vote /state "open"`, ""},
+		{`put /price 5;vote /state "open"`, `rm /state`, `property "state": is required`},
+		{`put /price 5;vote /state "open"`, `rm .`, ""},
+	} {
+		w := newWriter(t)
+		for _, txn := range []string{x.before, x.txn} {
+			w.begin(false)
+			for op := range strings.SplitSeq(txn, ";") {
+				if op != "" {
+					w.do(op)
+				}
+			}
+		}
+		err := c.Admit(w, "e/1", w.txn)
+		if x.want == "" && err != nil || x.want != "" && (err == nil || !strings.Contains(err.Error(), x.want)) {
+			t.Errorf("%s, then %s: %v, want %q", x.before, x.txn, err, x.want)
+		}
+	}
+}
+
 // TestAdmitMigrated: what is read after the transaction is read as migrations
 // have it.
 func TestAdmitMigrated(t *testing.T) {
