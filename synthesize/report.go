@@ -190,6 +190,7 @@ func (r *Report) add(err error) {
 	switch {
 	case err == nil:
 	case errors.As(err, &conflict):
+		r.Fragments, r.Distinct = conflict.Fragments, conflict.Distinct
 		r.Conflicts = append(r.Conflicts, conflict.Conflicts...)
 	case errors.As(err, &fragment):
 		m := Mistake{File: fragment.File, Line: fragment.Line, Text: fragment.Err.Error()}

@@ -91,6 +91,8 @@ type Result struct {
 type ConflictError struct {
 	// Conflicts are all there are, also those that are decided.
 	Conflicts []Conflict
+	// Fragments and Distinct are as in Result.
+	Fragments, Distinct int
 }
 
 // maxListed is how many conflicts a person is shown at once; reports have all.
@@ -219,6 +221,10 @@ func Fold(fragments []Fragment, o *Options) (*Result, error) {
 	f := folding{set: set, rules: rules, policy: o.Policy}
 	doc, err := f.run(leaves)
 	if err != nil {
+		var open *ConflictError
+		if errors.As(err, &open) {
+			open.Fragments, open.Distinct = len(fragments), len(set.members)
+		}
 		return nil, err
 	}
 	if o.Schema != nil {
