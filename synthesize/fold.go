@@ -64,7 +64,7 @@ func (f *folding) run(leaves []leaf) (any, error) {
 	}
 	slices.SortStableFunc(f.conflicts, func(a, b Conflict) int { return strings.Compare(a.Path, b.Path) })
 	if slices.ContainsFunc(f.conflicts, func(c Conflict) bool { return c.Status == Open }) {
-		return nil, &ConflictError{f.conflicts}
+		return nil, &ConflictError{Conflicts: f.conflicts}
 	}
 	return doc.root, nil
 }
