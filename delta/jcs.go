@@ -3,8 +3,6 @@ package delta
 import (
 	"bytes"
 	"cmp"
-	"encoding/base64"
-	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -21,42 +19,9 @@ import (
 // A float without a fraction prints as an integer, and negative zero as 0, so
 // ParseJSON gives back an int64 for it. Floats from 2^63 on and below 10^21
 // print as whole numbers that ParseJSON refuses, since they are past int64.
-func AppendCanonicalJSON(b []byte, x any) []byte {
-	switch x := x.(type) {
-	case bool:
-		return strconv.AppendBool(b, x)
-	case int64:
-		return strconv.AppendInt(b, x, 10)
-	case float64:
-		return appendCanonicalFloat(b, x)
-	case string:
-		return appendCanonicalString(b, x)
-	case []byte:
-		b = append(b, `{"`+bytesKey+`":"`...)
-		b = base64.StdEncoding.AppendEncode(b, x)
-		return append(b, `"}`...)
-	case []any:
-		b = append(b, '[')
-		for i, e := range x {
-			if i > 0 {
-				b = append(b, ',')
-			}
-			b = AppendCanonicalJSON(b, e)
-		}
-		return append(b, ']')
-	case map[string]any:
-		b = append(b, '{')
-		for i, k := range slices.SortedFunc(maps.Keys(x), compareUTF16) {
-			if i > 0 {
-				b = append(b, ',')
-			}
-			b = append(appendCanonicalString(b, k), ':')
-			b = AppendCanonicalJSON(b, x[k])
-		}
-		return append(b, '}')
-	}
-	return append(b, "null"...)
-}
+func AppendCanonicalJSON(b []byte, x any) []byte { return canonicalJSON.append(b, x) }
+
+var canonicalJSON = jsonForm{appendCanonicalFloat, appendCanonicalString, compareUTF16}
 
 // appendCanonicalFloat prints a number as Number::toString of ECMA-262 does:
 // the shortest digits that give it back, with an exponent below 1e-6 and from

@@ -173,16 +173,27 @@ func (v *Value) UnmarshalJSON(text []byte) error {
 
 // AppendAnyJSON appends what Any or ParseJSON returns as JSON, object keys
 // sorted bytewise. It knows no other types.
-func AppendAnyJSON(b []byte, x any) []byte {
+func AppendAnyJSON(b []byte, x any) []byte { return plainJSON.append(b, x) }
+
+// A jsonForm is a way to write the values that there are as JSON.
+type jsonForm struct {
+	number  func(b []byte, f float64) []byte
+	text    func(b []byte, s string) []byte
+	compare func(a, b string) int // of keys
+}
+
+var plainJSON = jsonForm{appendJSONFloat, appendJSONString, strings.Compare}
+
+func (f *jsonForm) append(b []byte, x any) []byte {
 	switch x := x.(type) {
 	case bool:
 		return strconv.AppendBool(b, x)
 	case int64:
 		return strconv.AppendInt(b, x, 10)
 	case float64:
-		return appendJSONFloat(b, x)
+		return f.number(b, x)
 	case string:
-		return appendJSONString(b, x)
+		return f.text(b, x)
 	case []byte:
 		b = append(b, `{"`+bytesKey+`":"`...)
 		b = base64.StdEncoding.AppendEncode(b, x)
@@ -193,17 +204,17 @@ func AppendAnyJSON(b []byte, x any) []byte {
 			if i > 0 {
 				b = append(b, ',')
 			}
-			b = AppendAnyJSON(b, e)
+			b = f.append(b, e)
 		}
 		return append(b, ']')
 	case map[string]any:
 		b = append(b, '{')
-		for i, k := range slices.Sorted(maps.Keys(x)) {
+		for i, k := range slices.SortedFunc(maps.Keys(x), f.compare) {
 			if i > 0 {
 				b = append(b, ',')
 			}
-			b = append(appendJSONString(b, k), ':')
-			b = AppendAnyJSON(b, x[k])
+			b = append(f.text(b, k), ':')
+			b = f.append(b, x[k])
 		}
 		return append(b, '}')
 	}

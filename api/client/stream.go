@@ -61,25 +61,32 @@ func (t *tracked) Write(b []byte) (int, error) {
 // the last of these. The body is read to its end, so that a body that ends
 // early ends the import cleanly.
 func (c *Client) Import(ctx context.Context, body io.Reader, tell func(api.ImportProgress)) (p api.ImportProgress, err error) {
-	resp, err := c.do(ctx, http.MethodPost, "/v1/import", nil, io.NopCloser(body), nil)
+	return upload(ctx, c, nil, body, tell, func(p *api.ImportProgress) (bool, *api.Problem) { return p.Done, p.Problem })
+}
+
+// upload sends what is to be imported and calls tell with the progress that comes
+// back, until end says of one that it is the last.
+func upload[P any](ctx context.Context, c *Client, q url.Values, body io.Reader, tell func(P), end func(*P) (done bool, problem *api.Problem)) (last P, err error) {
+	resp, err := c.do(ctx, http.MethodPost, "/v1/import", q, io.NopCloser(body), nil)
 	if err != nil {
-		return p, err
+		return last, err
 	}
 	defer resp.Body.Close()
 	dec := json.NewDecoder(resp.Body)
 	for {
-		var q api.ImportProgress
-		if err := dec.Decode(&q); err != nil {
-			return p, c.lost(ctx, fmt.Errorf("the import was cut short: %w", err))
+		var next P
+		if err := dec.Decode(&next); err != nil {
+			return last, c.lost(ctx, fmt.Errorf("the import was cut short: %w", err))
 		}
-		p = q
+		last = next
+		done, problem := end(&last)
 		switch {
-		case p.Problem != nil:
-			return p, p.Problem
-		case p.Done:
-			return p, nil
+		case problem != nil:
+			return last, problem
+		case done:
+			return last, nil
 		}
-		tell(p)
+		tell(last)
 	}
 }
 

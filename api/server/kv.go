@@ -44,11 +44,7 @@ func isSet(r *http.Request, name string) bool {
 }
 
 func (s *Server) get(w http.ResponseWriter, r *http.Request) error {
-	entity, p, err := key(r)
-	if err != nil {
-		return err
-	}
-	o, err := readOptions(r)
+	entity, p, o, err := keyToRead(r)
 	if err != nil {
 		return err
 	}

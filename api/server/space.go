@@ -22,6 +22,14 @@ func readOptions(r *http.Request) (rhizome.ReadOptions, error) {
 	return rhizome.ReadOptions{At: q.Get("at"), View: q.Get("view"), Raw: isSet(r, "raw"), Expand: expand}, err
 }
 
+// keyToRead reads the key of a request, and how it wants to read it.
+func keyToRead(r *http.Request) (entity string, p api.Path, o rhizome.ReadOptions, err error) {
+	if entity, p, err = key(r); err == nil {
+		o, err = readOptions(r)
+	}
+	return entity, p, o, err
+}
+
 // body decodes a request of one JSON object; form is what it must look like.
 func body(r *http.Request, into any, form string) error {
 	dec := json.NewDecoder(r.Body)
@@ -95,11 +103,7 @@ func (s *Server) readRange(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) explain(w http.ResponseWriter, r *http.Request) error {
-	entity, p, err := key(r)
-	if err != nil {
-		return err
-	}
-	o, err := readOptions(r)
+	entity, p, o, err := keyToRead(r)
 	if err != nil {
 		return err
 	}
