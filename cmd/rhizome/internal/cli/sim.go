@@ -111,7 +111,7 @@ func wrap(words []string, width int) string {
 // options are what the flags say.
 func (f *simFlags) options(cmd *cobra.Command) (simnet.Options, error) {
 	o := simnet.Options{Peers: f.peers, Writers: f.writers, Seed: f.seed, Virtual: f.virtual}
-	o.Invariants, o.AtEnd = []simnet.Invariant{workload.OracleNow}, []simnet.Invariant{workload.Oracle}
+	o.Invariants, o.AtEnd = []simnet.Invariant{workload.OracleNow}, []simnet.Invariant{workload.Oracle, workload.SameReads}
 	if f.replay != "" {
 		if f.untilFailure {
 			return o, usage(cmd, "%s: a script has one seed: leave --until-failure or --replay out", cmd.CommandPath())
