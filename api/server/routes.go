@@ -71,7 +71,7 @@ var routes = []route{
 		method: "POST", pattern: "/v1/get", handle: (*Server).getMany,
 		summary: "Reads many keys at once, as of one moment.",
 		query:   []param{{"lossless", "1: every survivor with its provenance"}, paramAt, paramView, paramRaw, {"expand", "as above"}},
-		request: `{"keys": [KEY, …]}, at most 10,000.`,
+		request: `{"keys": [KEY, …]}, at most 10,000, and no more than make an answer of 64 MiB.`,
 		response: "{values[] {key, found, value, etag, errors[], conflicts[]}}, in the order of the keys; with lossless=1 reading in " +
 			"place of value.",
 		codes: pastCodes,
@@ -87,7 +87,7 @@ var routes = []route{
 			paramAt, paramView, paramRaw,
 			{"expand", "as above"},
 		},
-		response: "{values[], next} as above; next is there where more follow: ask for those after it.",
+		response: "{values[], next} as above; next is there where more follow: ask for those after it. A page ends at 8 MiB, too.",
 		codes:    pastCodes,
 	},
 	{
