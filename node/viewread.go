@@ -105,8 +105,8 @@ func (n *Node) eachOf(ctx context.Context, v *catalog.View, from source, after s
 }
 
 // ShowView returns what a view shows, in the order of entities, those after one:
-// at most limit or 1,000 of them; more says that there are others. At is a cut,
-// as in ReadOptions.
+// at most limit or 1,000 of them, and about 8 MiB; more says that there are
+// others. At is a cut, as in ReadOptions.
 func (n *Node) ShowView(ctx context.Context, name, after string, limit int, at string) (out []ViewItem, more bool, err error) {
 	if limit <= 0 {
 		limit = 1000
@@ -142,29 +142,34 @@ func (n *Node) ShowView(ctx context.Context, name, after string, limit int, at s
 
 // scanView works out a page of a view from the state.
 func (n *Node) scanView(ctx context.Context, view *catalog.View, from source, after string, limit int) (out []ViewItem, more bool, err error) {
+	size := 0
 	err = n.eachOf(ctx, view, from, after, func(entity string) (bool, error) {
 		item, ok, err := view.Render(from, entity)
 		if err != nil || !ok {
 			return true, err
 		}
-		if len(out) == limit {
+		if len(out) == limit || size > maxRangeBytes {
 			more = true
 			return false, nil
 		}
-		out = append(out, ViewItem{Entity: entity, Value: delta.AppendAnyJSON(nil, item.Value), Errors: item.Errors})
+		value := delta.AppendAnyJSON(nil, item.Value)
+		size += len(value)
+		out = append(out, ViewItem{Entity: entity, Value: value, Errors: item.Errors})
 		return true, nil
 	})
 	return out, more, err
 }
 
 func pageOf(items *storage.Memory, after string, limit int) (out []ViewItem, more bool, err error) {
+	size := 0
 	for kv, err := range items.Scan(append([]byte(after), 0), nil) {
 		if err != nil {
 			return nil, false, err
 		}
-		if len(out) == limit {
+		if len(out) == limit || size > maxRangeBytes {
 			return out, true, nil
 		}
+		size += len(kv.Value)
 		item, err := parseItem(string(kv.Key), bytes.Clone(kv.Value))
 		if err != nil {
 			return nil, false, err

@@ -256,6 +256,22 @@ func (w *watched) until(t *testing.T, want map[string]string) {
 	}
 }
 
+// A page of a view ends where it has become large, kept or not.
+func TestViewPagesAreBounded(t *testing.T) {
+	b := newBench(t)
+	long := strings.Repeat("x", 200<<10)
+	for i := range 60 {
+		b.put(fmt.Sprintf("host/%02d", i), "", long)
+	}
+	b.system("$view/v", "", `{"entities": ["host/*"]}`)
+	for range keepAfter + 1 {
+		items, more, err := b.ShowView(t.Context(), "v", "", 0, "")
+		if err != nil || !more || len(items) < 40 || len(items) > 50 {
+			t.Errorf("%d items, more %v: %v", len(items), more, err)
+		}
+	}
+}
+
 // A view as of a cut is what it was then, by the rules of now.
 func TestViewOfThePast(t *testing.T) {
 	b := viewBench(t, 0)
