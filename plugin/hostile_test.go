@@ -108,7 +108,7 @@ func TestHostileCompilation(t *testing.T) {
 		{"wrong types", wasmModule{bodies: []string{"\x6a"}}, "cannot pop"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			r := NewRuntime(Limits{})
+			r := NewRuntime(patient)
 			start := time.Now()
 			m, err := r.Compile(t.Context(), tt.module.bytes())
 			if took := time.Since(start); took > 10*time.Second {
@@ -138,7 +138,7 @@ func slicesRepeat(s string, n int) []string {
 // long, is stopped.
 func TestStraightCode(t *testing.T) {
 	fill := "\x41\x00\x41\x00\x41\x80\x80\xfc\x07\xfc\x0b\x00" // 255 pages with zeros
-	r := NewRuntime(Limits{})
+	r := NewRuntime(patient)
 	m, err := r.Compile(t.Context(), wasmModule{resolve: "\x10\x02", bodies: []string{strings.Repeat(fill, 5000)}}.bytes())
 	if err != nil {
 		t.Fatal(err)
@@ -150,7 +150,7 @@ func TestStraightCode(t *testing.T) {
 
 // TestWideFrames: the deepest recursion with the most locals is stopped.
 func TestWideFrames(t *testing.T) {
-	m, err := NewRuntime(Limits{}).Compile(t.Context(),
+	m, err := NewRuntime(patient).Compile(t.Context(),
 		wasmModule{resolve: "\x10\x02", locals: maxLocals, bodies: []string{"\x10\x02"}}.bytes())
 	if err != nil {
 		t.Fatal(err)

@@ -12,7 +12,7 @@ import (
 
 // TestModules: what a module does wrong during a call is reported with its kind.
 func TestModules(t *testing.T) {
-	r := NewRuntime(Limits{})
+	r := NewRuntime(patient)
 	for _, tt := range []struct {
 		name string
 		kind merge.ErrorKind
@@ -82,7 +82,7 @@ func TestInstructions(t *testing.T) {
 
 // TestMemoryWithinLimit: a module that is refused memory and copes has a value.
 func TestMemoryWithinLimit(t *testing.T) {
-	out, err := module(t, NewRuntime(Limits{}), "memory_touch").Resolve(inputOf())
+	out, err := module(t, NewRuntime(patient), "memory_touch").Resolve(inputOf())
 	if err != nil || out.Value != "enough" {
 		t.Errorf("got %v, %v", out, err)
 	}
@@ -91,7 +91,7 @@ func TestMemoryWithinLimit(t *testing.T) {
 // TestRefusedModules: what is no resolver is refused when it is compiled, by a
 // reason that names what is wrong.
 func TestRefusedModules(t *testing.T) {
-	r := NewRuntime(Limits{})
+	r := NewRuntime(patient)
 	median := fixture(t, "median")
 	for _, tt := range []struct {
 		name   string
@@ -131,7 +131,7 @@ func TestRefusedModules(t *testing.T) {
 // TestNothingCarriesOver: a module that counts its calls always gets to the same
 // number.
 func TestNothingCarriesOver(t *testing.T) {
-	m := module(t, NewRuntime(Limits{}), "counter")
+	m := module(t, NewRuntime(patient), "counter")
 	for range 50 {
 		out, err := m.Resolve(inputOf())
 		if err != nil || out.Value != int64(2) {
@@ -142,7 +142,7 @@ func TestNothingCarriesOver(t *testing.T) {
 
 // TestMedian: the module of the example gives medians, absence and errors.
 func TestMedian(t *testing.T) {
-	m := module(t, NewRuntime(Limits{}), "median")
+	m := module(t, NewRuntime(patient), "median")
 	in := inputOf(int64(5), int64(-3), int64(9223372036854775807), int64(-9223372036854775808))
 	in.Entity, in.Path = `"value":1,`, `/"value":7`
 	in.Deps = map[string]any{"value": int64(100)}
@@ -185,7 +185,7 @@ func TestLargeInput(t *testing.T) {
 	for range 20 {
 		values = append(values, strings.Repeat("x", 250<<10))
 	}
-	_, err := module(t, NewRuntime(Limits{}), "median").Resolve(inputOf(values...))
+	_, err := module(t, NewRuntime(patient), "median").Resolve(inputOf(values...))
 	if kindOf(t, err) != merge.ErrorMemory {
 		t.Errorf("got %v", err)
 	}
@@ -283,7 +283,7 @@ func TestCache(t *testing.T) {
 func TestCompileIsGivenUp(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if m, err := NewRuntime(Limits{}).Compile(ctx, fixture(t, "median")); m != nil || err == nil {
+	if m, err := NewRuntime(patient).Compile(ctx, fixture(t, "median")); m != nil || err == nil {
 		t.Errorf("got %v, %v", m, err)
 	}
 }
@@ -291,7 +291,7 @@ func TestCompileIsGivenUp(t *testing.T) {
 // TestInstructionForms: a module means the same after it was rewritten, whatever
 // instructions it uses.
 func TestInstructionForms(t *testing.T) {
-	out, err := module(t, NewRuntime(Limits{}), "instructions").Resolve(inputOf())
+	out, err := module(t, NewRuntime(patient), "instructions").Resolve(inputOf())
 	if err != nil || out.Value != int64(53) {
 		t.Errorf("got %v, %v", out.Value, err)
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/rhizome-p2p/rhizome/clock"
 	"github.com/rhizome-p2p/rhizome/delta"
@@ -80,3 +81,7 @@ func kindOf(tb testing.TB, err error) merge.ErrorKind {
 	}
 	return p.Kind
 }
+
+// patient are limits for tests of all others than that of time, which a busy
+// machine would come upon first.
+var patient = Limits{CallTime: time.Minute}
