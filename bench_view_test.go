@@ -34,7 +34,7 @@ func BenchmarkViewOnDisk(b *testing.B) {
 	show(1)
 	start := time.Now()
 	show(1)
-	b.ReportMetric(time.Since(start).Seconds(), "build-s")
+	build := time.Since(start).Seconds()
 	r := mathrand.New(mathrand.NewPCG(3, 3))
 	var took []time.Duration
 	for b.Loop() {
@@ -48,6 +48,7 @@ func BenchmarkViewOnDisk(b *testing.B) {
 		}
 	}
 	slices.Sort(took)
+	b.ReportMetric(build, "build-s")
 	b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-µs")
 	b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-µs")
 }

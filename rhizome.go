@@ -148,8 +148,9 @@ type Options struct {
 	// error in their place.
 	Resolvers map[string]merge.Resolver
 
-	// ViewBytes is what one view may take in memory when it is kept up to date;
-	// zero means 256 MiB. A larger one is worked out each time it is read.
+	// ViewBytes is what the views that are kept up to date may take in memory
+	// together; zero means 256 MiB. One that does not fit is worked out each time
+	// it is read.
 	ViewBytes uint64
 
 	// Logger gets what a person may want to know; nil discards it.

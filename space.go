@@ -184,13 +184,14 @@ func (n *Node) Explain(ctx context.Context, entity string, p delta.Path, o ReadO
 }
 
 // ReadRange reads the entities with a prefix that come after another, in byte
-// order: at most limit or 1,000 of them; more says that there are others. Of a
-// view it reads those that are part of it.
+// order: at most limit or 1,000 of them, and about 8 MiB; more says that there are
+// others. Of a view it reads those that are part of it.
 func (n *Node) ReadRange(ctx context.Context, prefix, after string, limit int, o ReadOptions) (read []KeyRead, more bool, err error) {
 	return n.core.ReadRange(ctx, prefix, after, limit, o)
 }
 
-// GetMany reads many keys at once, from one snapshot, in their order.
+// GetMany reads many keys at once, from one snapshot, in their order: no more than
+// 64 MiB of values.
 func (n *Node) GetMany(ctx context.Context, keys []Key, o ReadOptions) ([]KeyRead, error) {
 	return n.core.GetMany(ctx, keys, o)
 }

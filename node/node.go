@@ -45,8 +45,8 @@ type Config struct {
 	// prefix catalog.GoPrefix.
 	Resolvers map[string]merge.Resolver
 
-	// ViewBytes is what one view may take in memory when it is kept; zero means
-	// 256 MiB. One that is larger is worked out each time it is asked for.
+	// ViewBytes is what the views that are kept may take in memory together; zero
+	// means 256 MiB. One that does not fit is worked out each time it is asked for.
 	ViewBytes uint64
 
 	// TickInterval is how often the protocol looks for what is due. Zero means

@@ -9,6 +9,7 @@ import (
 
 	"github.com/rhizome-p2p/rhizome/catalog"
 	"github.com/rhizome-p2p/rhizome/delta"
+	"github.com/rhizome-p2p/rhizome/merge"
 	"github.com/rhizome-p2p/rhizome/storage"
 )
 
@@ -20,7 +21,10 @@ const viewRows = 1_000_000
 func bigBench(b *testing.B) *bench {
 	b.Helper()
 	n := benchOver(b, storage.NewMemory())
-	n.system("$schema/host", "/1", fmt.Sprintf(hostSchema, 1, "keep", "max"))
+	if err := n.Register("double", merge.ResolverFunc(double)); err != nil {
+		b.Fatal(err)
+	}
+	n.system("$schema/host", "/1", fmt.Sprintf(hostSchema, 1, "keep", "go:double"))
 	for i := 0; i < viewRows; i += 1000 {
 		ops := make([]Op, 1000)
 		for j := range ops {
