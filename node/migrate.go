@@ -30,8 +30,18 @@ type migration struct {
 	kept []merge.Place // where the dead are read, too
 }
 
+// moves reports whether a schema has survivors of an entity read elsewhere than
+// where they stand.
+func (t *txnWriter) moves(entity string) bool {
+	rules := t.r.guard.catalog.Rules(entity)
+	return rules != nil && len(rules.Moves) > 0
+}
+
 // migratePut makes way for assignments at some paths.
 func (t *txnWriter) migratePut(entity string, leaves []delta.Leaf) error {
+	if !t.moves(entity) {
+		return nil
+	}
 	at := make(map[delta.Path]bool, len(leaves))
 	above := make(map[delta.Path]bool)
 	paths := make([]delta.Path, 0, len(leaves))
@@ -70,6 +80,9 @@ func (t *txnWriter) migrateVote(entity string, p delta.Path) error {
 }
 
 func (t *txnWriter) migrate(entity string, paths []delta.Path, leave func(delta.Path) bool, takes func(*merge.Place) bool) error {
+	if !t.moves(entity) {
+		return nil
+	}
 	m := migration{t: t, entity: entity, rules: t.r.guard.catalog.Rules(entity), takes: takes, leave: leave}
 	below, exact := m.rules.Sources(paths...)
 	var drops []delta.Path
