@@ -1,92 +1,147 @@
 package node
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"strings"
+	"slices"
 	"testing"
 
 	"github.com/rhizome-p2p/rhizome/delta"
+	"github.com/rhizome-p2p/rhizome/merge"
 )
 
-// A page of entities ends where it holds as many bytes as it may, and all pages
-// together hold each entity once.
-func TestReadRangeIsBoundedByBytes(t *testing.T) {
-	b := newBench(t)
-	const entities, each = 40, 256<<10 - 100
-	b.put("ref", "/big", strings.Repeat("x", each))
-	for i := range entities {
-		e := fmt.Sprintf("big/%02d", i)
-		b.put(e, "/text", strings.Repeat("x", each))
-		b.put(e, "/ref", map[string]any{"$ref": "ref"})
-	}
-	for _, o := range []ReadOptions{{}, {Expand: 1}} {
-		after, read, pages := "", 0, 0
-		for more := true; more; pages++ {
-			var page []KeyRead
-			var err error
-			if page, more, err = b.ReadRange(t.Context(), "big/", after, 0, o); err != nil {
-				t.Fatal(err)
-			}
-			size := 0
-			for i := range page {
-				size += page[i].Reading.bytes()
-				if want := fmt.Sprintf("big/%02d", read); page[i].Entity != want {
-					t.Fatalf("entity %s, want %s", page[i].Entity, want)
-				}
-				read++
-			}
-			if len(page) == 0 || size > maxRangeBytes {
-				t.Fatalf("a page of %d entities and %d bytes", len(page), size)
-			}
-			after = page[len(page)-1].Entity
+// ranges reads a range page by page.
+func (b *bench) ranges(prefix string, limit int, o ReadOptions) (ids []string) {
+	b.t.Helper()
+	after := ""
+	for {
+		page, more, err := b.ReadRange(b.t.Context(), prefix, after, limit, o)
+		if err != nil {
+			b.t.Fatal(err)
 		}
-		if want := 3 + 4*o.Expand; read != entities || pages != want {
-			t.Errorf("expand %d: %d entities on %d pages", o.Expand, read, pages)
+		for i := range page {
+			after = page[i].Entity
+			ids = append(ids, after)
+		}
+		if !more {
+			return ids
 		}
 	}
 }
 
-// An entity that is past the bound by itself is a page by itself, and is read by
-// its key.
-func TestReadOneLargeEntity(t *testing.T) {
-	b := newBench(t)
-	for i := range 60 {
-		b.put("big/1", delta.Path(fmt.Sprintf("/%d", i)), strings.Repeat("x", 256<<10-100))
+// A range is read page by page, as of now and of the past, of a prefix and of a
+// view; what the space says of itself is there where it is asked for.
+func TestReadRange(t *testing.T) {
+	b := viewBench(t, 0)
+	for i := range 5 {
+		b.put(fmt.Sprintf("host/%d", i), "/load", int64(i))
 	}
-	b.put("big/2", "", int64(1))
-	page, more, err := b.ReadRange(t.Context(), "", "", 0, ReadOptions{})
-	if err != nil || len(page) != 1 || !more || page[0].Reading.bytes() < maxRangeBytes {
-		t.Errorf("%d entities, more %v: %v", len(page), more, err)
+	b.put("site/a", "/x", int64(1))
+	then := b.Cursor()
+	b.put("host/9", "/load", int64(9))
+	b.must(Op{Kind: OpRm, Entity: "host/0"})
+	for _, c := range []struct {
+		prefix string
+		o      ReadOptions
+		want   []string
+	}{
+		{"host/", ReadOptions{}, []string{"host/1", "host/2", "host/3", "host/4", "host/9"}},
+		{"", ReadOptions{Raw: true}, []string{"host/1", "host/2", "host/3", "host/4", "host/9", "site/a"}},
+		{"host/", ReadOptions{At: then}, []string{"host/0", "host/1", "host/2", "host/3", "host/4"}},
+		{"", ReadOptions{View: "unload"}, nil},
+		{"host/", ReadOptions{View: "present"}, []string{"host/1", "host/2", "host/3"}},
+		{"host/2", ReadOptions{View: "present", At: then}, []string{"host/2"}},
+		{"$space", ReadOptions{}, nil},
+		{"$schema/", ReadOptions{}, []string{"$schema/host"}},
+		{"none", ReadOptions{}, nil},
+	} {
+		for _, limit := range []int{0, 1, 2} {
+			if got := b.ranges(c.prefix, limit, c.o); !slices.Equal(got, c.want) {
+				t.Errorf("%q %+v by %d: %q, want %q", c.prefix, c.o, limit, got, c.want)
+			}
+		}
 	}
-	page, more, err = b.ReadRange(t.Context(), "", "big/1", 0, ReadOptions{})
-	if err != nil || len(page) != 1 || more {
-		t.Errorf("%d entities, more %v: %v", len(page), more, err)
+	for _, o := range []ReadOptions{{View: "none"}, {Expand: -1}, {At: "soon"}} {
+		if _, _, err := b.ReadRange(t.Context(), "", "", 0, o); !errors.Is(err, ErrInvalid) && !errors.Is(err, ErrNotFound) {
+			t.Errorf("%+v: %v", o, err)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, _, err := b.ReadRange(ctx, "", "", 0, ReadOptions{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("with an ended context: %v", err)
 	}
 }
 
-// Many keys whose values are past the bound are refused, with how many are not,
-// and so many are read.
-func TestGetManyIsBoundedByBytes(t *testing.T) {
+// One row of the past is what the rows of its prefix are there.
+func TestPastRow(t *testing.T) {
 	b := newBench(t)
-	b.put("big/1", "/v", strings.Repeat("x", 256<<10-100))
-	keys := make([]Key, 300)
-	for i := range keys {
-		keys[i] = Key{"big/1", ""}
-	}
-	_, err := b.GetMany(t.Context(), keys, ReadOptions{})
-	n := 0
+	b.put("k", "/a", int64(1))
+	then := b.Cursor()
+	b.put("k", "/a", int64(2))
+	m := b.pin()
+	defer m.close()
+	c, err := m.cutAt(t.Context(), then)
 	if err != nil {
-		_, rest, _ := strings.Cut(err.Error(), "the first ")
-		_, _ = fmt.Sscanf(rest, "%d", &n)
+		t.Fatal(err)
 	}
-	if !errors.Is(err, ErrInvalid) || n < 100 || n > 130 { // each is there twice: decoded, and as a survivor
-		t.Fatalf("error %v", err)
+	v := m.view(c)
+	seen := 0
+	err = v.Rows(merge.AppendPrefix(nil, "k", ""), func(key []byte, rows []merge.Survivor) error {
+		seen++
+		row, err := v.Row(key)
+		if err != nil || len(row) != 1 || row[0].Dot != rows[0].Dot {
+			t.Errorf("%v and %v: %v", row, rows, err)
+		}
+		return nil
+	})
+	if err != nil || seen != 1 {
+		t.Errorf("%d rows: %v", seen, err)
 	}
-	if read, err := b.GetMany(t.Context(), keys[:n], ReadOptions{}); err != nil || len(read) != n {
-		t.Errorf("%d keys: %v", len(read), err)
+}
+
+// A node that can compile no resolvers takes their definitions all the same, and
+// shows errors where they would be read.
+func TestResolversWithoutCompiler(t *testing.T) {
+	b := newBench(t)
+	b.system("$resolver/c", "/1", `{"kind": "cel", "expression": "1"}`)
+	b.system("$resolver/w", "/1", `{"kind": "wasm", "module": "0000000000000000000000000000000000000000000000000000000000000000", "size": 1}`)
+	b.system("$schema/s", "/1", `{"name": "s", "version": 1, "entities": ["s/*"], "properties": [
+		{"id": "c", "path": "/c", "resolver": "c"}, {"id": "w", "path": "/w", "resolver": "w"}]}`)
+	b.put("s/1", "", map[string]any{"c": int64(1), "w": int64(2), "x": int64(3)})
+	r, err := b.Get(t.Context(), "s/1", "")
+	if err != nil || string(delta.AppendAnyJSON(nil, r.Value)) != `{"x":3}` || len(r.Errors) != 2 {
+		t.Errorf("%v with %v: %v", r.Value, r.Errors, err)
 	}
-	if _, err := b.GetMany(t.Context(), keys[:n+1], ReadOptions{}); !errors.Is(err, ErrInvalid) {
-		t.Errorf("one more: %v", err)
+	for _, e := range r.Errors {
+		if e.Kind != merge.ErrorUnknown {
+			t.Errorf("%v", e)
+		}
+	}
+}
+
+// Views that do not fit together are kept one after the other, that which was
+// asked for last.
+func TestViewsMakeRoom(t *testing.T) {
+	b := viewBench(t, 2000)
+	for i := range 20 {
+		b.put(fmt.Sprintf("host/%d", i), "/load", int64(i))
+	}
+	for _, name := range []string{"busy", "present", "busy", "ann"} {
+		for range keepAfter {
+			if err := same(b.show(name, ""), b.scratch(name)); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		b.views.mu.Lock()
+		size, sum := b.views.size, uint64(0)
+		for _, k := range b.views.kept {
+			sum += k.accounted
+		}
+		b.views.mu.Unlock()
+		if size > 2000 || size != sum {
+			t.Errorf("after %s: %d bytes, accounted %d", name, size, sum)
+		}
 	}
 }
