@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/rhizome-p2p/rhizome/catalog"
+	"github.com/rhizome-p2p/rhizome/clock"
 	"github.com/rhizome-p2p/rhizome/delta"
 )
 
@@ -99,8 +100,18 @@ func TestRev2MigrationLeavesTheRest(t *testing.T) {
 		}
 		was := b.read("order/1", "")
 		rawWas := b.raw("order/1")
+		if rules := b.Catalog().Rules("order/1"); rules != nil {
+			for _, move := range rules.Moves {
+				for _, value := range []any{"x y"} {
+					if to, err := move(p, value); err != nil || len(to) != 1 || to[0].Path != p {
+						return // p was moved away
+					}
+				}
+			}
+		}
 		kind := rapid.SampledFrom([]OpKind{OpPut, OpRm}).Draw(rt, "last")
-		_, err = b.Commit(t.Context(), "", []Op{{Kind: kind, Entity: "order/1", Path: p, Value: "last"}})
+		last := rapid.SampledFrom([]any{"last", map[string]any{"x": "last", "z": int64(2)}}).Draw(rt, "last value")
+		rec, err := b.Commit(t.Context(), "", []Op{{Kind: kind, Entity: "order/1", Path: p, Value: last}})
 		if errors.Is(err, ErrInvalid) {
 			return
 		}
@@ -115,6 +126,16 @@ func TestRev2MigrationLeavesTheRest(t *testing.T) {
 			if got, want := at(now, q), at(was, q); got != want {
 				rt.Fatalf("%s %s of %s (stands %s): now %s (stands %s); %s is %s, was %s", kind, p, was, rawWas, now, b.raw("order/1"), q, got, want)
 			}
+		}
+		if rec.Deltas == 0 {
+			return
+		}
+		undone, err := b.Commit(t.Context(), "", []Op{{Kind: OpUndo, Dots: []clock.Dot{rec.Txn}}})
+		if err != nil {
+			rt.Fatal(err)
+		}
+		if got := b.read("order/1", ""); got != was && len(undone.Skipped) == 0 {
+			rt.Fatalf("%s %s of %s (stands %s): now %s; undone it is %s", kind, p, was, rawWas, now, got)
 		}
 	})
 }
@@ -135,4 +156,37 @@ func at(doc string, p delta.Path) string {
 		}
 	}
 	return string(delta.AppendAnyJSON(nil, x))
+}
+
+// A view that has become too large to keep counts for nothing any more.
+func TestRev2TooLargeCountsForNothing(t *testing.T) {
+	b := viewBench(t, 2000)
+	b.put("x", "/n", "small")
+	w := watch(t, b, "all")
+	w.until(t, b.scratch("all"))
+	b.put("x", "/n", strings.Repeat("x", 1000))
+	b.show("all", "")
+	b.views.mu.Lock()
+	k, full := b.views.kept["all"], b.views.size
+	b.views.mu.Unlock()
+	if full == 0 {
+		t.Fatal("the view is not kept")
+	}
+	for i := range 4 { // what pushes it over comes with a rebuild, all at once
+		k.mu.Lock()
+		k.running = true // no pass until all is there
+		k.mu.Unlock()
+		b.put(fmt.Sprintf("y%d", i), "/n", strings.Repeat("y", 1000))
+	}
+	b.system(catalog.ViewPrefix+"all", "", `{"entities": ["**"], "description": "again"}`)
+	k.mu.Lock()
+	k.running = false
+	k.wake()
+	k.mu.Unlock()
+	b.show("all", "")
+	b.views.mu.Lock()
+	defer b.views.mu.Unlock()
+	if b.views.size != 0 {
+		t.Errorf("%d bytes are accounted for", b.views.size)
+	}
 }
