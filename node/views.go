@@ -180,6 +180,9 @@ func (v *views) rest() {
 // but was asked for often enough; else nil. With pin it is kept in any case, until
 // unpin is called.
 func (v *views) keep(name string, pin bool) (*keptView, error) {
+	if v.n.Catalog().View(name) == nil { // such names are not counted
+		return nil, fmt.Errorf("%w: view %s", ErrNotFound, name)
+	}
 	v.mu.Lock()
 	v.clock++
 	v.asked[name]++
