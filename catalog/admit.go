@@ -64,7 +64,8 @@ func (c *Catalog) admitEntity(v merge.View, entity string, deltas []delta.Delta)
 type admission struct {
 	*Catalog
 	schemas   []*schema.Schema
-	resolvers map[string]int // the newest version of each
+	resolvers map[string]int  // the newest version of each
+	ended     map[string]bool // whether that is a retirement
 }
 
 func refuse(d *delta.Delta, property string, err error) error {
@@ -143,6 +144,9 @@ func (a *admission) schema(name string, d *delta.Delta) error {
 
 // lookup is Lookup, with the resolvers that the transaction adds.
 func (a *admission) lookup(use string, params map[string]any) (merge.Resolver, error) {
+	if a.ended[use] {
+		return nil, fmt.Errorf("%w %q: no version of it is active", merge.ErrNoResolver, use)
+	}
 	if a.resolvers[use] > 0 && len(params) == 0 {
 		return merge.ResolverFunc(func(*merge.Input) (merge.Output, error) { return merge.Output{Absent: true}, nil }), nil
 	}
@@ -187,9 +191,9 @@ func (a *admission) resolver(name string, d *delta.Delta) error {
 		}
 	}
 	if a.resolvers == nil {
-		a.resolvers = make(map[string]int)
+		a.resolvers, a.ended = make(map[string]int), make(map[string]bool)
 	}
-	a.resolvers[name] = n
+	a.resolvers[name], a.ended[name] = n, def.Kind == Retired
 	return nil
 }
 

@@ -204,6 +204,30 @@ func TestModule(t *testing.T) {
 	}
 }
 
+// A module that has lost a piece is loading for all, also for who has compiled it
+// before.
+func TestModuleLosesPiece(t *testing.T) {
+	hash, pieces := SplitModule([]byte("a module"))
+	p := newPen(t)
+	p.put("$resolver/say", "/1", fmt.Sprintf(`{"kind": "wasm", "module": %q, "size": 8}`, hash))
+	d, err := merge.PlanAssign(p.mem, ModulePrefix+hash, "/0", pieces[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.apply(d)
+	before := p.load()
+	p.drop(ModulePrefix + hash)
+	after, err := Load(p.mem, Options{Author: author, Compile: words{}, Before: before})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for c, want := range map[*Catalog]State{before: Active, p.load(): Loading, after: Loading} {
+		if got := c.Resolvers[0].Versions[0].State; got != want {
+			t.Errorf("it is %s, want %s", got, want)
+		}
+	}
+}
+
 // A failing view of the state is an error of loading, not a broken resolver.
 func TestLoadFails(t *testing.T) {
 	p := newPen(t)
@@ -373,7 +397,8 @@ func TestAdmitInOrder(t *testing.T) {
 	if err := c.Admit(p.mem, []delta.Delta{r1, r2, s1, view, s2}); err != nil {
 		t.Error(err)
 	}
-	for _, bad := range [][]delta.Delta{{s1}, {s2, s1}, {r1, s2}, {r2, r1}, {view}, {r1, r1}} {
+	end := p.plan("$resolver/say", "/2", `{"kind": "retired"}`)
+	for _, bad := range [][]delta.Delta{{s1}, {s2, s1}, {r1, s2}, {r2, r1}, {view}, {r1, r1}, {r1, end, s1}, {r1, end, view}} {
 		if err := c.Admit(p.mem, bad); err == nil {
 			t.Errorf("%v may be written", bad)
 		}

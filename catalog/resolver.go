@@ -223,6 +223,15 @@ func (c *Catalog) compile(v merge.View, d *Definition) (merge.Resolver, error) {
 	if c.options.Compile == nil {
 		return nil, errors.New("this program runs no resolvers of that kind")
 	}
+	// A module is read in any case: whether it is whole is the state's to say, not
+	// that of what was compiled before.
+	var module []byte
+	if d.Kind == WASM && !c.options.Shallow {
+		var err error
+		if module, err = ReadModule(v, d.Module, d.Size); err != nil {
+			return nil, err
+		}
+	}
 	key := *d
 	key.Description = ""
 	if b := c.options.Before; b != nil && b.made[key] != nil {
@@ -231,23 +240,16 @@ func (c *Catalog) compile(v merge.View, d *Definition) (merge.Resolver, error) {
 	if made := c.made[key]; made != nil {
 		return made, nil
 	}
-	made, err := c.compileAnew(v, d)
+	made, err := c.compileAnew(d, module)
 	if err == nil {
 		c.made[key] = made
 	}
 	return made, err
 }
 
-func (c *Catalog) compileAnew(v merge.View, d *Definition) (merge.Resolver, error) {
+func (c *Catalog) compileAnew(d *Definition, module []byte) (merge.Resolver, error) {
 	if d.Kind == CEL {
 		return c.options.Compile.CEL(d.Expression)
-	}
-	if c.options.Shallow {
-		return c.options.Compile.WASM(nil)
-	}
-	module, err := ReadModule(v, d.Module, d.Size)
-	if err != nil {
-		return nil, err
 	}
 	return c.options.Compile.WASM(module)
 }

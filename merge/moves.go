@@ -82,6 +82,20 @@ func (r *Rules) Sources(paths ...delta.Path) (below, exact []delta.Path) {
 	return outermost(below), outside(exact, below)
 }
 
+// Reach returns, as Sources does, where survivors may stand that moves bring to or
+// below some paths, those paths themselves with it, or that hold them in a value.
+func (r *Rules) Reach(paths ...delta.Path) (below, exact []delta.Path) {
+	below, exact = r.Sources(paths...)
+	below = append(below, paths...)
+	if r != nil && len(r.Moves) > 0 {
+		for _, p := range paths {
+			exact = append(exact, p.Ancestors()...) // a value may break inside, too
+		}
+	}
+	below = outermost(below)
+	return below, outside(exact, below)
+}
+
 // outermost returns, sorted, the paths that lie inside no other one.
 func outermost(paths []delta.Path) []delta.Path {
 	slices.Sort(paths)
@@ -126,19 +140,14 @@ func Standings(v View, entity string, p delta.Path, exact bool, rules *Rules, f 
 // StandingsIn calls f for each survivor that rules have read at or below a path,
 // wherever it stands.
 func StandingsIn(v View, entity string, p delta.Path, rules *Rules, f func(*Standing) error) error {
-	below, exact := rules.Sources(p)
-	below = append(below, p)
-	if rules != nil && len(rules.Moves) > 0 {
-		exact = append(exact, p.Ancestors()...) // a value may break inside, too
-	}
-	exact = outside(exact, below)
+	below, exact := rules.Reach(p)
 	read := func(s *Standing) error {
 		if !s.readsIn(p) {
 			return nil
 		}
 		return f(s)
 	}
-	for _, q := range outermost(below) {
+	for _, q := range below {
 		if err := Standings(v, entity, q, false, rules, read); err != nil {
 			return err
 		}

@@ -15,6 +15,10 @@ import (
 // what is read there and stands elsewhere. Of a survivor that is read at other
 // places too, as the parts of a split are, those are written anew. After that the
 // property stands where it is read.
+//
+// The other way round, what stands where something is written or removed may be
+// read elsewhere. Then all that is read there is killed one by one, and the rest
+// is left.
 type migration struct {
 	t      *txnWriter
 	entity string
@@ -37,10 +41,11 @@ func (t *txnWriter) moves(entity string) bool {
 	return rules != nil && len(rules.Moves) > 0
 }
 
-// migratePut makes way for assignments at some paths.
-func (t *txnWriter) migratePut(entity string, leaves []delta.Leaf) error {
+// migratePut makes way for assignments at some paths. Alone says that they are to
+// leave what stands above and below them.
+func (t *txnWriter) migratePut(entity string, leaves []delta.Leaf) (alone bool, err error) {
 	if !t.moves(entity) {
-		return nil
+		return false, nil
 	}
 	at := make(map[delta.Path]bool, len(leaves))
 	above := make(map[delta.Path]bool)
@@ -56,13 +61,42 @@ func (t *txnWriter) migratePut(entity string, leaves []delta.Leaf) error {
 	hit := func(p delta.Path) bool { // an assignment at p, below it or above it
 		return at[p] || above[p] || slices.ContainsFunc(p.Ancestors(), func(up delta.Path) bool { return at[up] })
 	}
-	return t.migrate(entity, paths, hit, func(x *merge.Place) bool { return hit(x.Path) })
+	return t.migrateAll(entity, paths, hit)
 }
 
-// migrateRm makes way for the removal of all at and below a path.
-func (t *txnWriter) migrateRm(entity string, p delta.Path) error {
-	in := func(q delta.Path) bool { return q == p || strings.HasPrefix(string(q), string(p)+"/") }
-	return t.migrate(entity, []delta.Path{p}, in, func(x *merge.Place) bool { return in(x.Path) })
+// migrateRm makes way for the removal of all at and below a path. Done says that
+// nothing is left to remove.
+func (t *txnWriter) migrateRm(entity string, p delta.Path) (done bool, err error) {
+	return t.migrateAll(entity, []delta.Path{p}, func(q delta.Path) bool { return q == p || strings.HasPrefix(string(q), string(p)+"/") })
+}
+
+// migrateAll makes way for what takes the place of all in a region. Apart says that
+// something stands there and is read elsewhere: then all else is killed here.
+func (t *txnWriter) migrateAll(entity string, paths []delta.Path, region func(delta.Path) bool) (apart bool, err error) {
+	rules := t.r.guard.catalog.Rules(entity)
+	if rules == nil || len(rules.Moves) == 0 {
+		return false, nil
+	}
+	takes := func(x *merge.Place) bool { return region(x.Path) }
+	below, exact := rules.Reach(paths...)
+	for i, p := range slices.Concat(below, exact) {
+		err := merge.Standings(t.r.state, entity, p, i >= len(below), rules, func(s *merge.Standing) error {
+			for i := range s.Places {
+				apart = apart || region(s.Path) && !takes(&s.Places[i])
+			}
+			return nil
+		})
+		if err != nil {
+			return false, err
+		}
+	}
+	m := migration{t: t, entity: entity, rules: rules, takes: takes, leave: region}
+	if !apart {
+		below, exact = rules.Sources(paths...)
+	} else {
+		m.leave = func(delta.Path) bool { return false }
+	}
+	return apart, m.run(below, exact)
 }
 
 // migrateRemove takes a value out of a bag where it stands elsewhere.
@@ -84,7 +118,12 @@ func (t *txnWriter) migrate(entity string, paths []delta.Path, leave func(delta.
 		return nil
 	}
 	m := migration{t: t, entity: entity, rules: t.r.guard.catalog.Rules(entity), takes: takes, leave: leave}
-	below, exact := m.rules.Sources(paths...)
+	return m.run(m.rules.Sources(paths...))
+}
+
+// run kills what is to go of all that stands at and below some paths, and exactly
+// at others.
+func (m *migration) run(below, exact []delta.Path) error {
 	var drops []delta.Path
 	var strays []merge.Standing // dead whose neighbours live on
 	for _, p := range below {

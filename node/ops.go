@@ -49,7 +49,7 @@ func (t *txnWriter) plan(o *Op, rec *Receipt) error {
 	case OpPut:
 		return t.document(o)
 	case OpRm:
-		if err := t.migrateRm(o.Entity, o.Path); err != nil {
+		if done, err := t.migrateRm(o.Entity, o.Path); err != nil || done {
 			return err
 		}
 		d, ok, err := merge.PlanDrop(t.r.state, o.Entity, o.Path)
@@ -108,11 +108,16 @@ func (t *txnWriter) document(o *Op) error {
 			return err
 		}
 	}
-	if err := t.migratePut(o.Entity, leaves); err != nil {
+	alone, err := t.migratePut(o.Entity, leaves)
+	if err != nil {
 		return err
 	}
+	plan := merge.PlanAssign
+	if alone {
+		plan = merge.PlanAssignAlone
+	}
 	for i := range leaves {
-		d, err := merge.PlanAssign(t.r.state, o.Entity, leaves[i].Path, leaves[i].Value)
+		d, err := plan(t.r.state, o.Entity, leaves[i].Path, leaves[i].Value)
 		if err != nil {
 			return err
 		}

@@ -139,11 +139,7 @@ func (v *views) drop(all ...*keptView) {
 	}
 	v.mu.Lock()
 	for _, k := range all {
-		if v.kept[k.name] == k {
-			delete(v.kept, k.name)
-			v.size -= k.accounted
-			k.accounted = 0
-		}
+		v.forget(k)
 	}
 	idle := len(v.kept) == 0
 	v.mu.Unlock()
@@ -156,6 +152,16 @@ func (v *views) drop(all ...*keptView) {
 	}
 	if idle {
 		v.n.jobs.Go(v.rest)
+	}
+}
+
+// forget takes a view out of those that are kept, unless it is out; mu is held.
+// Whoever forgets a view drops it.
+func (v *views) forget(k *keptView) {
+	if v.kept[k.name] == k {
+		delete(v.kept, k.name)
+		v.size -= k.accounted
+		k.accounted = 0
 	}
 }
 
@@ -174,6 +180,9 @@ func (v *views) rest() {
 // but was asked for often enough; else nil. With pin it is kept in any case, until
 // unpin is called.
 func (v *views) keep(name string, pin bool) (*keptView, error) {
+	if v.n.Catalog().View(name) == nil { // such names are not counted
+		return nil, fmt.Errorf("%w: view %s", ErrNotFound, name)
+	}
 	v.mu.Lock()
 	v.clock++
 	v.asked[name]++
@@ -206,6 +215,9 @@ func (v *views) keep(name string, pin bool) (*keptView, error) {
 			}
 			if len(v.kept) > maxKeptViews {
 				oldest = v.oldest(k)
+			}
+			if oldest != nil {
+				v.forget(oldest) // before anybody comes to watch it
 			}
 			k.mu.Lock()
 			k.tell()
@@ -263,9 +275,7 @@ func (v *views) fits(k *keptView, size uint64) bool {
 		if o == nil {
 			break
 		}
-		delete(v.kept, o.name)
-		v.size -= o.accounted
-		o.accounted = 0
+		v.forget(o)
 		gone = append(gone, o)
 	}
 	ok := v.size <= v.bytes

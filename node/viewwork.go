@@ -197,7 +197,9 @@ func (k *keptView) build(view *catalog.View) (changed []string, err error) {
 		return nil, err
 	}
 	before, old := k.view, k.items
-	if fresh != nil && !k.v.fits(k, k.size) {
+	if fresh == nil {
+		k.v.fits(k, 0) // what was kept before goes
+	} else if !k.v.fits(k, k.size) {
 		fresh = nil
 	}
 	k.publish(view, fresh)

@@ -34,6 +34,24 @@ func Inside(dir, file string) (bool, error) {
 	return rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator)), nil
 }
 
+// SameFile reports whether two names lead to one file that is there or to be
+// written.
+func SameFile(a, b string) (bool, error) {
+	var real [2]string
+	for i, name := range []string{a, b} {
+		name, err := target(name)
+		if err != nil {
+			return false, err
+		}
+		dir, err := realPath(filepath.Dir(name))
+		if err != nil {
+			return false, err
+		}
+		real[i] = filepath.Join(dir, filepath.Base(name))
+	}
+	return real[0] == real[1], nil
+}
+
 func realPath(name string) (string, error) {
 	name, err := filepath.Abs(name)
 	if err != nil {

@@ -202,3 +202,28 @@ func (f *faultyFile) Write(b []byte) (int, error) {
 func (f *faultyFile) Chmod(fs.FileMode) error { return f.d.step("chmod") }
 func (f *faultyFile) Sync() error             { return f.d.step("sync") }
 func (f *faultyFile) Close() error            { return f.d.step("close") }
+
+// One file has many names: relative, absolute, and by links.
+func TestSameFile(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	for from, to := range map[string]string{"link": "file", "here": "."} {
+		if err := os.Symlink(to, from); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if same, err := SameFile("x", filepath.Join(dir, "here", "x")); err != nil || !same {
+		t.Errorf("a file that is not there: %v %v", same, err)
+	}
+	if err := os.WriteFile("file", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]bool{"./file": true, filepath.Join(dir, "file"): true, "link": true, "here/link": true, "other": false} {
+		if same, err := SameFile("file", name); err != nil || same != want {
+			t.Errorf("%s: %v %v", name, same, err)
+		}
+	}
+	if _, err := SameFile("file", "none/x"); err == nil {
+		t.Error("a directory that is not there")
+	}
+}

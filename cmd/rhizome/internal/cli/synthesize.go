@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -103,8 +102,15 @@ func (f *synthesizeFlags) options(cmd *cobra.Command) (*synthesize.Options, erro
 		return nil, usage(cmd, "%s: --input-dir and --output-path are needed", cmd.CommandPath())
 	case f.mode != synthesizeMode:
 		return nil, usage(cmd, "%s: unknown mode %q: there is %s", cmd.CommandPath(), f.mode, synthesizeMode)
-	case f.report != "" && filepath.Clean(f.report) == filepath.Clean(f.output):
-		return nil, usage(cmd, "%s: --report and --output-path are one file", cmd.CommandPath())
+	}
+	if f.report != "" {
+		same, err := synthesize.SameFile(f.report, f.output)
+		if err != nil {
+			return nil, err
+		}
+		if same {
+			return nil, usage(cmd, "%s: --report and --output-path are one file", cmd.CommandPath())
+		}
 	}
 	for _, name := range []string{f.output, f.report} {
 		if name == "" {
