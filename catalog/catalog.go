@@ -234,7 +234,8 @@ func (c *Catalog) inForce() [sha256.Size]byte {
 		r := &c.Resolvers[i]
 		for _, v := range r.Versions {
 			if v.Number == r.number {
-				fmt.Fprintf(h, "%s %d %+v\n", r.Name, v.Number, v.Definition)
+				d := &v.Definition // a description decides nothing
+				fmt.Fprintf(h, "%q %d %s %q %s\n", r.Name, v.Number, d.Kind, d.Expression, d.Module)
 			}
 		}
 	}

@@ -357,6 +357,9 @@ func (k *keptView) work() {
 			if k.next == nil {
 				k.next = next
 			}
+			if k.next == nil {
+				k.next = k.view // the pass may have done a part: the next one begins anew
+			}
 			k.err, k.running = err, false
 		} else {
 			k.have = upTo
@@ -378,7 +381,7 @@ func (k *keptView) work() {
 func (k *keptView) pass(touched map[string]bool, next *catalog.View) (changed []string, err error) {
 	switch {
 	case next != nil:
-		return k.build(next)
+		return k.build(next, touched)
 	case k.view == nil:
 		return nil, nil
 	}

@@ -170,8 +170,8 @@ func (k *keptView) publish(view *catalog.View, items *storage.Memory) {
 
 // build makes the items of a view from scratch, and returns in what they differ
 // from those before. Where they are too many to keep, it goes on only to find out
-// who shows whom.
-func (k *keptView) build(view *catalog.View) (changed []string, err error) {
+// who shows whom, and any entity may differ, also one that was touched and is gone.
+func (k *keptView) build(view *catalog.View, touched map[string]bool) (changed []string, err error) {
 	fresh := storage.NewMemory()
 	k.size, k.links = 0, newLinks()
 	batch, n := fresh.NewBatch(), 0
@@ -207,15 +207,19 @@ func (k *keptView) build(view *catalog.View) (changed []string, err error) {
 	case before == nil:
 		return nil, nil
 	case old == nil || fresh == nil:
-		return k.everything(before, view)
+		return k.everything(before, view, touched)
 	}
 	return differing(old, fresh)
 }
 
 // everything returns the entities that any of two views may show: where items are
 // not kept, any of them may have changed.
-func (k *keptView) everything(before, now *catalog.View) ([]string, error) {
+func (k *keptView) everything(before, now *catalog.View, touched map[string]bool) ([]string, error) {
 	all := make(map[string]bool)
+	for entity := range touched { // into a set: the order does not matter
+		all[entity] = before.Match(entity)
+	}
+	maps.DeleteFunc(all, func(_ string, was bool) bool { return !was })
 	for _, view := range []*catalog.View{before, now} {
 		err := k.v.n.eachOf(k.v.closing, view, &k.v.n.rows, "", func(entity string) (bool, error) {
 			all[entity] = true

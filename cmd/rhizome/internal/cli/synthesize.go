@@ -103,13 +103,18 @@ func (f *synthesizeFlags) options(cmd *cobra.Command) (*synthesize.Options, erro
 	case f.mode != synthesizeMode:
 		return nil, usage(cmd, "%s: unknown mode %q: there is %s", cmd.CommandPath(), f.mode, synthesizeMode)
 	}
-	if f.report != "" {
-		same, err := synthesize.SameFile(f.report, f.output)
+	for _, pair := range [][4]string{
+		{f.report, "--report", f.output, "--output-path"}, {f.schema, "--schema", f.output, "--output-path"}, {f.schema, "--schema", f.report, "--report"},
+	} {
+		if pair[0] == "" || pair[2] == "" {
+			continue
+		}
+		same, err := synthesize.SameFile(pair[0], pair[2])
 		if err != nil {
 			return nil, err
 		}
 		if same {
-			return nil, usage(cmd, "%s: --report and --output-path are one file", cmd.CommandPath())
+			return nil, usage(cmd, "%s: %s and %s are one file", cmd.CommandPath(), pair[1], pair[3])
 		}
 	}
 	for _, name := range []string{f.output, f.report} {
