@@ -82,25 +82,13 @@ func (a *app) getMany(ctx context.Context, c *client.Client, keys []string, o rh
 
 // getRange prints the entities with a prefix, or of a view.
 func (a *app) getRange(ctx context.Context, c *client.Client, prefix string, o rhizome.ReadOptions, lossless bool) error {
-	l := a.out.list()
-	after := ""
-	for {
-		page, err := c.ReadRange(ctx, prefix, after, 0, o, lossless)
-		if err != nil {
-			return err
-		}
+	return a.pages("", 0, func(l *list, after string, n int) (string, error) {
+		page, err := c.ReadRange(ctx, prefix, after, n, o, lossless)
 		for i := range page.Values {
 			l.item(&page.Values[i], func() { a.printKeyValue(&page.Values[i]) })
 		}
-		if err := a.out.w.Flush(); err != nil {
-			return err
-		}
-		if after = page.Next; after == "" {
-			break
-		}
-	}
-	l.end()
-	return nil
+		return page.Next, err
+	})
 }
 
 // printKeyValue prints one of several keys for people.
@@ -252,17 +240,8 @@ func (a *app) lsCmd() *cobra.Command {
 }
 
 func (a *app) ls(ctx context.Context, c *client.Client, prefix, after string, limit int) error {
-	const perPage = 1000
-	l := a.out.list()
-	for {
-		page := perPage
-		if limit > 0 {
-			page = min(page, limit-l.n)
-		}
-		got, err := c.List(ctx, prefix, after, page)
-		if err != nil {
-			return err
-		}
+	return a.pages(after, limit, func(l *list, after string, n int) (string, error) {
+		got, err := c.List(ctx, prefix, after, n)
 		for _, k := range got.Keys {
 			l.item(k, func() {
 				if a.out.form == "raw" {
@@ -272,13 +251,31 @@ func (a *app) ls(ctx context.Context, c *client.Client, prefix, after string, li
 				}
 			})
 		}
+		return got.Next, err
+	})
+}
+
+// pages prints a list that comes in pages: at most limit items of it, 0 for all.
+// ask adds at most n items that come after one, and returns what to ask for next,
+// "" at the end.
+func (a *app) pages(after string, limit int, ask func(l *list, after string, n int) (next string, err error)) error {
+	const perPage = 1000
+	l := a.out.list()
+	for {
+		n := perPage
+		if limit > 0 {
+			n = min(n, limit-l.n)
+		}
+		next, err := ask(l, after, n)
+		if err != nil {
+			return err
+		}
 		if err := a.out.w.Flush(); err != nil {
 			return err
 		}
-		if got.Next == "" || limit > 0 && l.n >= limit {
+		if after = next; next == "" || limit > 0 && l.n >= limit {
 			break
 		}
-		after = got.Next
 	}
 	l.end()
 	return nil

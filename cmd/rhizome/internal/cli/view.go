@@ -119,30 +119,13 @@ errors[]}. --at shows it as of the past, by the rules of now. ` + cutHelp,
 }
 
 func (a *app) showView(ctx context.Context, c *client.Client, name, after, at string, limit int) error {
-	const perPage = 1000
-	l := a.out.list()
-	for {
-		page := perPage
-		if limit > 0 {
-			page = min(page, limit-l.n)
-		}
-		got, err := c.ShowView(ctx, name, after, page, at)
-		if err != nil {
-			return err
-		}
+	return a.pages(after, limit, func(l *list, after string, n int) (string, error) {
+		got, err := c.ShowView(ctx, name, after, n, at)
 		for i := range got.Items {
 			l.item(&got.Items[i], func() { a.printViewItem(&got.Items[i]) })
 		}
-		if err := a.out.w.Flush(); err != nil {
-			return err
-		}
-		if got.Next == "" || limit > 0 && l.n >= limit {
-			break
-		}
-		after = got.Next
-	}
-	l.end()
-	return nil
+		return got.Next, err
+	})
 }
 
 func (a *app) printViewItem(i *api.ViewItem) {
