@@ -73,16 +73,16 @@ func (t *txnWriter) migrateRm(entity string, p delta.Path) (done bool, err error
 // migrateAll makes way for what takes the place of all in a region. Apart says that
 // something stands there and is read elsewhere: then all else is killed here.
 func (t *txnWriter) migrateAll(entity string, paths []delta.Path, region func(delta.Path) bool) (apart bool, err error) {
-	rules := t.r.guard.catalog.Rules(entity)
-	if rules == nil || len(rules.Moves) == 0 {
+	if !t.moves(entity) {
 		return false, nil
 	}
+	rules := t.r.guard.catalog.Rules(entity)
 	takes := func(x *merge.Place) bool { return region(x.Path) }
 	below, exact := rules.Reach(paths...)
 	for i, p := range slices.Concat(below, exact) {
 		err := merge.Standings(t.r.state, entity, p, i >= len(below), rules, func(s *merge.Standing) error {
 			for i := range s.Places {
-				apart = apart || region(s.Path) && !takes(&s.Places[i])
+				apart = apart || region(s.Path) && !region(s.Places[i].Path)
 			}
 			return nil
 		})
