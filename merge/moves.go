@@ -76,7 +76,7 @@ func (r *Rules) Sources(paths ...delta.Path) (below, exact []delta.Path) {
 	for _, p := range paths {
 		below = append(below, r.Origins(p)...)
 	}
-	for _, p := range below {
+	for _, p := range slices.Concat(below, paths) { // what is moved out of a value may be moved back
 		exact = append(exact, p.Ancestors()...)
 	}
 	return outermost(below), outside(exact, below)
@@ -86,13 +86,7 @@ func (r *Rules) Sources(paths ...delta.Path) (below, exact []delta.Path) {
 // below some paths, those paths themselves with it, or that hold them in a value.
 func (r *Rules) Reach(paths ...delta.Path) (below, exact []delta.Path) {
 	below, exact = r.Sources(paths...)
-	below = append(below, paths...)
-	if r != nil && len(r.Moves) > 0 {
-		for _, p := range paths {
-			exact = append(exact, p.Ancestors()...) // a value may break inside, too
-		}
-	}
-	below = outermost(below)
+	below = outermost(append(below, paths...))
 	return below, outside(exact, below)
 }
 

@@ -32,7 +32,7 @@ func TestSources(t *testing.T) {
 		{nil, []delta.Path{"/p"}, nil, nil},
 		{&Rules{}, []delta.Path{"/p"}, nil, nil},
 		{&Rules{Moves: rules.Moves}, []delta.Path{"/p"}, []delta.Path{""}, nil},
-		{rules, []delta.Path{"/x"}, nil, nil},
+		{rules, []delta.Path{"/x/y"}, nil, []delta.Path{"", "/x"}},
 		{rules, []delta.Path{"/p"}, []delta.Path{"/a/b", "/a/b-c"}, []delta.Path{"", "/a"}},
 		{rules, []delta.Path{"/p", "/q"}, []delta.Path{"/a", "/d/e/f"}, []delta.Path{"", "/d", "/d/e"}},
 	} {
