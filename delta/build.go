@@ -28,7 +28,7 @@ func (s *Signer) Build(head clock.Head, t clock.Timestamp, body Body) (*Entry, e
 		return nil, fmt.Errorf("entry after %v at %d: the lane or the clock is at its end", head.Seq, t)
 	}
 	body.Canonicalize()
-	raw := AppendBody(nil, s.Lane, &body)
+	raw := AppendBody(make([]byte, 0, body.sizeBound()), s.Lane, &body)
 	if len(raw) > MaxBodyBytes {
 		return nil, fmt.Errorf("entry body of %d bytes, at most %d are allowed", len(raw), MaxBodyBytes)
 	}
@@ -38,4 +38,28 @@ func (s *Signer) Build(head clock.Head, t clock.Timestamp, body Body) (*Entry, e
 	}
 	h.Body = sha256.Sum256(raw)
 	return &Entry{Header: h, Hash: HashHeader(&h), Sig: Sign(s.Key, &h), Raw: raw, Body: parsed}, nil
+}
+
+// sizeBound returns what a body takes at most.
+func (b *Body) sizeBound() int {
+	n := 64 + len(b.Deps)*(17+32)
+	for i := range b.Txns {
+		x := &b.Txns[i]
+		n += 16 + len(x.Creator)
+		for j := range x.Deltas {
+			n += x.Deltas[j].SizeBound()
+		}
+	}
+	return n
+}
+
+// SizeBound returns what a delta takes in a body at most, with the lanes that it
+// adds to the body's table.
+func (d *Delta) SizeBound() int {
+	n := 24 + len(d.Entity) + len(d.Path) + len(d.Value)
+	for i := range d.Kills {
+		k := &d.Kills[i]
+		n += 24 + len(k.Path) + len(k.Tag) + (len(k.Dots)+len(k.Bounds))*(9+9+5+17)
+	}
+	return n
 }

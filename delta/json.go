@@ -259,7 +259,7 @@ type Leaf struct {
 // An object with members is not a leaf; an empty one, an array, a reference
 // and a byte string are.
 func Flatten(at Path, x any) ([]Leaf, error) {
-	var out []Leaf
+	out := make([]Leaf, 0, 1) // a value that is no object has no more
 	if err := flatten(&out, at, x, 0); err != nil {
 		return nil, err
 	}

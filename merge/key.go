@@ -87,6 +87,23 @@ func AppendKey(b []byte, entity string, p delta.Path, t delta.Tag) []byte {
 
 var errKey = errors.New("merge: malformed row key")
 
+// endOfName returns the length of the first name of a key.
+func endOfName(b []byte) (int, error) {
+	for at := 0; ; at += 2 {
+		i := bytes.IndexByte(b[at:], 0)
+		if at += i; i < 0 || at+1 == len(b) {
+			return 0, errKey
+		}
+		switch b[at+1] {
+		case 0x01:
+			return at + 2, nil
+		case 0xff:
+		default:
+			return 0, errKey
+		}
+	}
+}
+
 // cutName takes a name off the front of a key.
 func cutName(b []byte) (name string, rest []byte, err error) {
 	var out []byte
@@ -95,8 +112,11 @@ func cutName(b []byte) (name string, rest []byte, err error) {
 		if i < 0 || i+1 == len(b) {
 			return "", nil, errKey
 		}
-		out = append(out, b[:i]...)
 		mark := b[i+1]
+		if mark == 0x01 && out == nil {
+			return string(b[:i]), b[i+2:], nil
+		}
+		out = append(out, b[:i]...)
 		b = b[i+2:]
 		switch mark {
 		case 0x01:
@@ -114,6 +134,30 @@ func EntityOf(key []byte) (entity string, prefix int, err error) {
 	entity, rest, err := cutName(key)
 	return entity, len(key) - len(rest), err
 }
+
+// Prefixes calls f with the key of a row and each of its prefixes that names a
+// path: the entity, every step down, and the exact path. None comes twice.
+func Prefixes(key []byte, f func([]byte)) error {
+	f(key)
+	for at := 0; ; {
+		n, err := endOfName(key[at:])
+		if err != nil {
+			return err
+		}
+		at += n
+		f(key[:at])
+		if len(key) >= at+2 && key[at] == 0 && key[at+1] == 0 {
+			if len(key) > at+2 {
+				f(key[:at+2])
+			}
+			return nil
+		}
+	}
+}
+
+// EntityPrefix returns the length of the prefix that all rows of a key's entity
+// have.
+func EntityPrefix(key []byte) (int, error) { return endOfName(key) }
 
 // ParseKey takes a row's key apart.
 func ParseKey(key []byte) (entity string, p delta.Path, t delta.Tag, err error) {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"maps"
 	"math"
 	"slices"
 
@@ -25,24 +24,20 @@ var ErrCreator = errors.New("a vote needs a creator")
 // collect returns, in lane order, for each lane with survivors in rows with
 // the prefix its highest dot there.
 func collect(v View, prefix []byte) ([]clock.Dot, error) {
-	var highest map[clock.LaneID]clock.Dot
+	var bounds []clock.Dot
 	err := v.Rows(prefix, func(_ []byte, row []Survivor) error {
-		if highest == nil {
-			highest = make(map[clock.LaneID]clock.Dot)
-		}
 		for i := range row {
 			d := row[i].Dot
-			if b, ok := highest[d.Lane]; !ok || b.Compare(d) < 0 {
-				highest[d.Lane] = d
+			at, found := slices.BinarySearchFunc(bounds, d.Lane, func(b clock.Dot, l clock.LaneID) int { return b.Lane.Compare(l) })
+			switch {
+			case !found:
+				bounds = slices.Insert(bounds, at, d)
+			case bounds[at].Compare(d) < 0:
+				bounds[at] = d
 			}
 		}
 		return nil
 	})
-	if len(highest) == 0 {
-		return nil, err
-	}
-	bounds := slices.AppendSeq(make([]clock.Dot, 0, len(highest)), maps.Values(highest))
-	slices.SortFunc(bounds, clock.Dot.Compare)
 	return bounds, err
 }
 

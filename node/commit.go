@@ -2,20 +2,26 @@ package node
 
 import (
 	"context"
+	"runtime"
 	"slices"
 	"sync"
 )
 
-// commits groups concurrent writes: while one caller, the leader, waits for
-// the disk, others queue; when it is done, the first of them leads for all that
+// commits groups concurrent writes: while one caller, the leader, makes an entry
+// or waits for the disk, others queue; then the first of them leads for all that
 // queued. So a flush and a signature are shared by as many as come, and a
-// caller alone writes without passing through another goroutine.
+// caller alone writes without passing through another goroutine. One group is
+// made while the one before it is on its way to the disk.
 type commits struct {
 	mu      sync.Mutex
 	waiting []*pendingWrite
 	leading bool // somebody leads, or has been told to
 	closed  bool
 	calls   sync.WaitGroup
+
+	// flushed is closed once the group that was made last is on disk. It is the
+	// leader's.
+	flushed chan struct{}
 }
 
 type pendingWrite struct {
@@ -52,6 +58,26 @@ func (c *commits) begin() bool {
 		c.calls.Add(1)
 	}
 	return !c.closed
+}
+
+// gather lets those that are about to queue do so, while there is a group on its
+// way to the disk that the leader's would have to wait for anyway.
+func (c *commits) gather(flushed <-chan struct{}) {
+	for last := 0; ; {
+		select {
+		case <-flushed:
+			return
+		default:
+		}
+		c.mu.Lock()
+		n := len(c.waiting)
+		c.mu.Unlock()
+		if n == last {
+			return
+		}
+		last = n
+		runtime.Gosched()
+	}
 }
 
 // take removes what has queued; the caller leads.
@@ -144,8 +170,11 @@ func (n *Node) committed(res Result, system bool) (Receipt, error) {
 	return res.Receipt, res.Err
 }
 
-// lead commits what has queued, waits for the disk, and hands the lead on.
+// lead commits what has queued, hands the lead on once the group before is on
+// disk, and waits until this one is.
 func (n *Node) lead() {
+	before := n.commits.flushed
+	n.commits.gather(before)
 	group := n.commits.take()
 	reqs := make([]Request, len(group))
 	for i, w := range group {
@@ -163,11 +192,15 @@ func (n *Node) lead() {
 		n.queue <- outcome{step: rest, ordinal: ordinal, synced: synced}
 	}
 	n.turn.Unlock()
+	if before != nil {
+		<-before
+	}
+	n.commits.flushed = synced
+	n.commits.pass()
 	if err == nil {
 		err = n.durable(&step)
 	}
 	close(synced)
-	n.commits.pass()
 	if err != nil {
 		for _, w := range group {
 			w.done <- Result{Err: err}

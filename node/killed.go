@@ -129,7 +129,7 @@ func (o *obituary) causes(dead []*death) error {
 		}
 	}
 	var failed error
-	err := prefixes(row, func(scope []byte) {
+	err := merge.Prefixes(row, func(scope []byte) {
 		if failed != nil {
 			return
 		}

@@ -144,25 +144,7 @@ func (s *state) note(key []byte) error {
 	if s.known == nil {
 		return nil
 	}
-	return prefixes(key, s.known.add)
-}
-
-// prefixes calls f with the key and each of its prefixes that names a path:
-// the entity, every step down, and the exact path.
-func prefixes(key []byte, f func([]byte)) error {
-	f(key)
-	for at := 0; ; {
-		_, n, err := merge.EntityOf(key[at:])
-		if err != nil {
-			return err
-		}
-		at += n
-		f(key[:at])
-		if len(key) >= at+2 && key[at] == 0 && key[at+1] == 0 {
-			f(key[:at+2])
-			return nil
-		}
-	}
+	return merge.Prefixes(key, s.known.add)
 }
 
 // absent reports whether surely no row has the key or prefix.
@@ -212,7 +194,7 @@ func (s *state) Row(key []byte) ([]merge.Survivor, error) {
 func (s *state) Rows(prefix []byte, f func(key []byte, row []merge.Survivor) error) error {
 	whole := false // the prefix holds all of an entity's name, and the filter knows it
 	if len(prefix) > 0 {
-		_, _, err := merge.EntityOf(prefix)
+		_, err := merge.EntityPrefix(prefix)
 		whole = err == nil
 	}
 	if whole {
@@ -257,7 +239,7 @@ func (s *state) changedUnder(prefix []byte, whole bool) ([]string, error) {
 		keys := slices.Sorted(maps.Keys(s.changed))
 		return slices.DeleteFunc(keys, func(k string) bool { return !strings.HasPrefix(k, string(prefix)) }), nil
 	}
-	_, n, err := merge.EntityOf(prefix)
+	n, err := merge.EntityPrefix(prefix)
 	if err != nil {
 		return nil, err
 	}
@@ -279,7 +261,7 @@ func (s *state) SetRow(key []byte, row []merge.Survivor) error {
 	old, had := s.changed[k]
 	s.journal = append(s.journal, undo{k, old, had})
 	if !had {
-		_, n, err := merge.EntityOf(key)
+		n, err := merge.EntityPrefix(key)
 		if err != nil {
 			return err
 		}
@@ -387,7 +369,7 @@ func (s *state) rollback(m mark) {
 }
 
 func (s *state) unlist(key string) {
-	_, n, err := merge.EntityOf([]byte(key))
+	n, err := merge.EntityPrefix([]byte(key))
 	if err != nil {
 		return // SetRow has parsed it
 	}
@@ -414,9 +396,10 @@ func (s *state) flush(b storage.Batch) {
 		keys = append(keys, k)
 	}
 	slices.Sort(keys)
-	var buf []byte
+	prefix := s.key(kindState, nil)
+	var key, buf []byte
 	for _, k := range keys {
-		key := s.key(kindState, []byte(k))
+		key = append(append(key[:0], prefix...), k...)
 		if row := s.changed[k]; len(row) > 0 {
 			buf = merge.AppendRow(buf[:0], row, s.lanes)
 			b.Set(key, buf)

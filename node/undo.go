@@ -261,7 +261,7 @@ func (v *rows) killsOf(all eras, row []byte, f func(killer clock.Dot, k *delta.K
 			return !done
 		})
 	}
-	scopes := prefixes(row, func(scope []byte) {
+	scopes := merge.Prefixes(row, func(scope []byte) {
 		for _, e := range all {
 			if !done && err == nil {
 				err = one(e.number, scope)

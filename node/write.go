@@ -182,6 +182,7 @@ func (w *writer) request(q *Request) (Receipt, error) {
 	}
 	first, err := w.txn(creator, func(t *txnWriter) error {
 		rec = Receipt{}
+		t.deltas = make([]delta.Delta, 0, len(q.Ops))
 		if err := t.r.before(); err != nil {
 			return err
 		}
@@ -283,7 +284,7 @@ func (w *writer) txn(creator string, fill func(*txnWriter) error) (first clock.D
 
 // put adds a planned delta and folds it, so that the next one sees it.
 func (t *txnWriter) put(d delta.Delta) error {
-	t.bytes += sizeBound(&d)
+	t.bytes += d.SizeBound()
 	for i := range d.Kills {
 		t.lanes += len(d.Kills[i].Dots) + len(d.Kills[i].Bounds)
 	}
@@ -296,17 +297,6 @@ func (t *txnWriter) put(d delta.Delta) error {
 	t.deltas = append(t.deltas, d)
 	t.index++
 	return nil
-}
-
-// sizeBound returns what a delta takes in a body at most, with the lanes that
-// it adds to the entry's table.
-func sizeBound(d *delta.Delta) int {
-	n := 24 + len(d.Entity) + len(d.Path) + len(d.Value)
-	for i := range d.Kills {
-		k := &d.Kills[i]
-		n += 24 + len(k.Path) + len(k.Tag) + (len(k.Dots)+len(k.Bounds))*(9+9+5+17)
-	}
-	return n
 }
 
 func (t *txnWriter) inc(entity string, p delta.Path, amount int64) error {
