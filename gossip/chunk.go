@@ -32,6 +32,14 @@ import (
 type Chunk struct {
 	Lanes   []ChunkLane
 	Entries []ChunkEntry
+
+	// What check found, for each lane: its id, its last header, what is wrong with
+	// the signature; for each entry: it, and what is wrong with its body.
+	ids     []clock.LaneID
+	last    []delta.Header
+	signed  []error
+	entries []*delta.Entry
+	bad     map[int]error
 }
 
 // A ChunkLane is one lane of a chunk.
@@ -100,6 +108,34 @@ func runsOf(entries []ChunkEntry) []chunkRun {
 
 // maxChunkPlain bounds a chunk's decompressed size.
 const maxChunkPlain = chunkMaxBytes + delta.MaxEntryBytes + 1<<20
+
+// A Message is what came on a session, with all work on it done that needs no
+// state, so that it can be done beside the replica.
+type Message struct {
+	raw   []byte
+	chunk *Chunk
+	err   error // of the chunk
+}
+
+// Prepare does the work on a message that needs no state: of a chunk, which is
+// most of what there is to do, the checks that need only the space. It is safe for
+// concurrent use. What is wrong is told by Receive.
+func Prepare(space clock.Hash, verify delta.Verifier, b []byte) Message {
+	m := Message{raw: b}
+	if IsChunk(b) {
+		r := &reader{b: b[1:]}
+		if r.uint(); r.err == nil {
+			if m.chunk, m.err = parseChunk(r.b); m.err == nil {
+				m.chunk.check(space, verify)
+			}
+		}
+	}
+	return m
+}
+
+// IsChunk reports whether a message is a chunk: it takes memory, and Prepare
+// time, where others take next to none.
+func IsChunk(b []byte) bool { return len(b) > 0 && kind(b[0]) == kindChunk }
 
 // parseChunk decodes a chunk and checks its form, not its chain.
 func parseChunk(b []byte) (*Chunk, error) {
@@ -188,52 +224,70 @@ type ForkError struct{ ID clock.EntryID }
 // Error implements error.
 func (e *ForkError) Error() string { return fmt.Sprintf("lane forked at or below %v", e.ID) }
 
-// Open checks a chunk's chains and signatures against what the log holds and
-// returns its entries, those already held left out. A chunk is good as a whole
-// or not at all.
-func (c *Chunk) Open(log *oplog.Log) ([]*delta.Entry, error) {
-	space := log.Space()
-	ids := make([]clock.LaneID, len(c.Lanes))
-	last := make([]delta.Header, len(c.Lanes))
+// check does the work on a chunk that needs nothing of what is held: it computes
+// the chains, reads the bodies and verifies signatures. What is wrong is kept
+// for Open, which may find that it does not matter.
+func (c *Chunk) check(space clock.Hash, verify delta.Verifier) {
+	c.ids, c.last, c.signed = make([]clock.LaneID, len(c.Lanes)), make([]delta.Header, len(c.Lanes)), make([]error, len(c.Lanes))
 	for i := range c.Lanes {
-		ids[i] = c.Lanes[i].Key.ID(space)
+		c.ids[i] = c.Lanes[i].Key.ID(space)
 	}
-	out := make([]*delta.Entry, 0, len(c.Entries))
-	past := causes{log: log, ahead: make(map[clock.LaneID]uint64, len(ids))}
+	c.entries = make([]*delta.Entry, len(c.Entries))
+	c.bad = make(map[int]error)
 	for i := range c.Entries {
 		x := &c.Entries[i]
-		id := clock.EntryID{Lane: ids[x.Lane], Seq: x.Seq}
-		h := delta.Header{Space: space, Lane: id.Lane, Seq: id.Seq, Time: x.Time, Body: hashBody(x.Raw)}
-		if prev := &last[x.Lane]; prev.Seq != 0 {
+		h := delta.Header{Space: space, Lane: c.ids[x.Lane], Seq: x.Seq, Time: x.Time, Body: hashBody(x.Raw)}
+		if prev := &c.last[x.Lane]; prev.Seq != 0 {
 			h.Prev = delta.HashHeader(prev)
 		} else {
 			h.Prev = c.Lanes[x.Lane].Prev
-			if err := checkStart(log, id, h.Prev); err != nil {
+		}
+		c.last[x.Lane] = h
+		body, err := delta.ParseBody(x.Raw, h.ID())
+		if err != nil {
+			c.bad[i] = fmt.Errorf("entry %v: %w", h.ID(), err)
+		}
+		c.entries[i] = &delta.Entry{Header: h, Raw: x.Raw, Body: body}
+	}
+	for i := range c.Lanes {
+		if l := &c.Lanes[i]; len(l.Sig) > 0 {
+			c.signed[i] = verify(l.Key, &c.last[i], l.Sig)
+		}
+	}
+}
+
+// Open checks a chunk against what the log holds and returns its entries, those
+// already held left out. A chunk is good as a whole or not at all.
+func (c *Chunk) Open(log *oplog.Log) ([]*delta.Entry, error) {
+	out := make([]*delta.Entry, 0, len(c.entries))
+	past := causes{log: log, ahead: make(map[clock.LaneID]uint64, len(c.Lanes))}
+	begun := make([]bool, len(c.Lanes))
+	for i, e := range c.entries {
+		if lane := c.Entries[i].Lane; !begun[lane] {
+			begun[lane] = true
+			if err := checkStart(log, e.ID(), e.Prev); err != nil {
 				return nil, err
 			}
 		}
-		last[x.Lane] = h
-		held := log.Vector().Head(id.Lane)
-		if id.Seq <= held.Seq {
-			if id.Seq == held.Seq && delta.HashHeader(&h) != held.Hash {
-				return nil, &ForkError{id}
+		held := log.Vector().Head(e.Lane)
+		if e.Seq <= held.Seq {
+			if e.Seq == held.Seq && delta.HashHeader(&e.Header) != held.Hash {
+				return nil, &ForkError{e.ID()}
 			}
 			continue
 		}
-		body, err := delta.ParseBody(x.Raw, id)
-		if err != nil {
-			return nil, fmt.Errorf("entry %v: %w", id, err)
+		if err := c.bad[i]; err != nil {
+			return nil, err
 		}
-		e := &delta.Entry{Header: h, Raw: x.Raw, Body: body}
 		if err := past.take(e); err != nil {
 			return nil, err
 		}
 		out = append(out, e)
 	}
-	if err := c.verify(log, last); err != nil {
+	if err := c.verify(log); err != nil {
 		return nil, err
 	}
-	c.finish(out, ids, last)
+	c.finish(out)
 	return out, nil
 }
 
@@ -305,15 +359,17 @@ func (c *causes) need(e *delta.Entry, id clock.EntryID) error {
 // asked against has changed.
 var errGap = errors.New("gossip: chunk does not fit")
 
-// verify checks the one signature of each lane.
-func (c *Chunk) verify(log *oplog.Log, last []delta.Header) error {
+// verify says whether each lane's last entry is vouched for.
+func (c *Chunk) verify(log *oplog.Log) error {
 	for i := range c.Lanes {
 		l := &c.Lanes[i]
-		if len(l.Sig) == 0 && log.Vouched(last[i].ID(), delta.HashHeader(&last[i])) {
-			continue
-		}
-		if err := log.Verify(l.Key, &last[i], l.Sig); err != nil {
-			return err
+		switch {
+		case len(l.Sig) > 0:
+			if err := c.signed[i]; err != nil {
+				return err
+			}
+		case !log.Vouched(c.last[i].ID(), delta.HashHeader(&c.last[i])):
+			return log.Verify(l.Key, &c.last[i], nil) // says what is wrong
 		}
 	}
 	return nil
@@ -321,8 +377,8 @@ func (c *Chunk) verify(log *oplog.Log, last []delta.Header) error {
 
 // finish sets the entries' hashes, which the chain has computed but for the
 // last of each lane, and gives those last their signatures.
-func (c *Chunk) finish(out []*delta.Entry, ids []clock.LaneID, last []delta.Header) {
-	next := make(map[clock.LaneID]*delta.Entry, len(ids))
+func (c *Chunk) finish(out []*delta.Entry) {
+	next := make(map[clock.LaneID]*delta.Entry, len(c.ids))
 	for i := len(out) - 1; i >= 0; i-- {
 		e := out[i]
 		if n := next[e.Lane]; n != nil {
@@ -332,10 +388,10 @@ func (c *Chunk) finish(out []*delta.Entry, ids []clock.LaneID, last []delta.Head
 		}
 		next[e.Lane] = e
 	}
-	sigs := make(map[clock.EntryID][]byte, len(ids))
+	sigs := make(map[clock.EntryID][]byte, len(c.ids))
 	for i := range c.Lanes {
 		if len(c.Lanes[i].Sig) > 0 {
-			sigs[last[i].ID()] = append([]byte(nil), c.Lanes[i].Sig...)
+			sigs[c.last[i].ID()] = append([]byte(nil), c.Lanes[i].Sig...)
 		}
 	}
 	for _, e := range out {

@@ -54,7 +54,7 @@ func (s *stage) take() (drops []Drop) {
 
 // says hands the host a message of the peer.
 func (s *stage) says(b []byte) []Drop {
-	for _, t := range s.h.m.Receive(s.now, s.peer, b) {
+	for _, t := range s.h.m.Receive(s.now, s.peer, s.h.prepare(b)) {
 		s.h.do(t)
 	}
 	return s.take()
@@ -613,6 +613,7 @@ func FuzzChunk(f *testing.F) {
 			t.Fatalf("decoding is not the inverse of encoding: %v", err)
 		}
 		s := newStage(t)
+		c.check(s.h.log.Space(), s.h.log.Verify)
 		if entries, err := c.Open(s.h.log); err == nil {
 			for _, e := range entries {
 				if len(e.Sig) > 0 && len(e.Sig) != ed25519.SignatureSize {

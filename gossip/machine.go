@@ -392,7 +392,7 @@ func (m *Machine) ordered() []*session {
 }
 
 // Receive takes in a message. It returns what the replica is to do about it.
-func (m *Machine) Receive(now int64, id SessionID, b []byte) []Task {
+func (m *Machine) Receive(now int64, id SessionID, msg Message) []Task {
 	m.advance(now)
 	s := m.sessions[id]
 	if s == nil || s.dropped {
@@ -400,7 +400,7 @@ func (m *Machine) Receive(now int64, id SessionID, b []byte) []Task {
 	}
 	s.lastSeen = now
 	m.noteRival(s)
-	tasks, err := m.receive(s, b)
+	tasks, err := m.receive(s, &msg)
 	if err != nil {
 		m.drop(s, err, errors.Is(err, delta.ErrMalformed))
 		return nil
@@ -408,7 +408,8 @@ func (m *Machine) Receive(now int64, id SessionID, b []byte) []Task {
 	return tasks
 }
 
-func (m *Machine) receive(s *session, b []byte) ([]Task, error) {
+func (m *Machine) receive(s *session, msg *Message) ([]Task, error) {
+	b := msg.raw
 	if len(b) == 0 {
 		return nil, fmt.Errorf("%w: empty message", delta.ErrMalformed)
 	}
@@ -417,7 +418,7 @@ func (m *Machine) receive(s *session, b []byte) ([]Task, error) {
 		return nil, fmt.Errorf("%w: %v before hello", delta.ErrMalformed, k)
 	}
 	r := &reader{b: b[1:]}
-	tasks, err := m.dispatch(s, k, r)
+	tasks, err := m.dispatch(s, k, r, msg)
 	if err == nil {
 		err = r.end()
 	}
@@ -427,7 +428,7 @@ func (m *Machine) receive(s *session, b []byte) ([]Task, error) {
 	return tasks, nil
 }
 
-func (m *Machine) dispatch(s *session, k kind, r *reader) ([]Task, error) {
+func (m *Machine) dispatch(s *session, k kind, r *reader, msg *Message) ([]Task, error) {
 	switch k {
 	case kindHello:
 		if h := r.hello(); r.err == nil {
@@ -460,7 +461,7 @@ func (m *Machine) dispatch(s *session, k kind, r *reader) ([]Task, error) {
 		}
 	case kindChunk:
 		id := r.uint()
-		return m.onChunk(s, id, r)
+		return m.onChunk(s, id, r, msg)
 	case kindEnd:
 		if id := r.uint(); r.err == nil {
 			m.onEnd(s, id)

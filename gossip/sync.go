@@ -416,20 +416,18 @@ func (b *chunkBuilder) cut() *Chunk {
 	return b.c
 }
 
-func (m *Machine) onChunk(s *session, id uint64, r *reader) ([]Task, error) {
+func (m *Machine) onChunk(s *session, id uint64, r *reader, msg *Message) ([]Task, error) {
 	if r.err != nil {
 		return nil, r.err
 	}
-	if s.pull == nil || s.pull.id != id {
-		r.b = nil // of a pull that was given up
-		return nil, nil
-	}
-	c, err := parseChunk(r.b)
-	if err != nil {
-		return nil, err
-	}
 	r.b = nil
-	return []Task{Admit{s.id, c}}, nil
+	if s.pull == nil || s.pull.id != id {
+		return nil, nil // of a pull that was given up
+	}
+	if msg.err != nil {
+		return nil, msg.err
+	}
+	return []Task{Admit{s.id, msg.chunk}}, nil
 }
 
 // Admitted tells what became of an Admit: how many entries were new, or why it

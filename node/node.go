@@ -71,12 +71,16 @@ type Node struct {
 	askers  []asker
 	nonce   uint64
 
-	events  chan func(now int64) (Step, error)
-	queue   chan outcome
-	quit    chan struct{}
-	done    chan struct{} // closed when both goroutines have ended
-	stopped chan struct{} // closed when the node stopped by itself
-	broke   chan struct{} // closed when it failed in whatever way
+	events chan func(now int64) (Step, error)
+	// chunks has no room: one that has been read waits with its session. Of those
+	// preparing has an element each, for they take memory.
+	chunks    chan func(now int64) (Step, error)
+	preparing chan struct{}
+	queue     chan outcome
+	quit      chan struct{}
+	done      chan struct{} // closed when both goroutines have ended
+	stopped   chan struct{} // closed when the node stopped by itself
+	broke     chan struct{} // closed when it failed in whatever way
 
 	commits  commits
 	catalogs catalogs
@@ -140,6 +144,10 @@ const (
 	// loop waits too.
 	outcomeQueue = 1024
 
+	// maxPrepared bounds the chunks that are read beside the replica: enough that
+	// it need not wait for one, and no more, since each takes some 30 MiB at most.
+	maxPrepared = 3
+
 	// stuckMillis is how long a commit may take until an alarm is raised.
 	stuckMillis = 30_000
 )
@@ -158,14 +166,16 @@ func New(cfg Config) (*Node, error) {
 	}
 	n := &Node{
 		cfg: cfg, log: cfg.Logger, db: cfg.Replica.DB, replica: r, store: r.log.Store, start: time.Now(),
-		rows:    rows{r: cfg.Replica.DB, prefix: r.log.Prefix(), lanes: r.log.Lanes},
-		events:  make(chan func(int64) (Step, error), 256),
-		queue:   make(chan outcome, outcomeQueue),
-		quit:    make(chan struct{}),
-		done:    make(chan struct{}),
-		stopped: make(chan struct{}),
-		broke:   make(chan struct{}),
-		changed: make(chan struct{}),
+		rows:      rows{r: cfg.Replica.DB, prefix: r.log.Prefix(), lanes: r.log.Lanes},
+		events:    make(chan func(int64) (Step, error), 256),
+		preparing: make(chan struct{}, maxPrepared),
+		chunks:    make(chan func(int64) (Step, error)),
+		queue:     make(chan outcome, outcomeQueue),
+		quit:      make(chan struct{}),
+		done:      make(chan struct{}),
+		stopped:   make(chan struct{}),
+		broke:     make(chan struct{}),
+		changed:   make(chan struct{}),
 	}
 	n.views = views{n: n, bytes: cmp.Or(cfg.ViewBytes, defaultViewBytes), asked: make(map[string]int), kept: make(map[string]*keptView)}
 	n.views.closing, n.views.end = context.WithCancel(context.Background())
@@ -202,6 +212,8 @@ func (n *Node) run() {
 		case <-n.quit:
 			return
 		case f := <-n.events:
+			n.step(f)
+		case f := <-n.chunks:
 			n.step(f)
 		case <-tick.C:
 			n.step(n.replica.Tick)
@@ -450,7 +462,21 @@ func (n *Node) Closed(id gossip.SessionID) {
 func (n *Node) Received(id gossip.SessionID, message []byte) {
 	n.traffic.messagesIn.Add(1)
 	n.traffic.bytesIn.Add(uint64(len(message)))
-	n.do(func(now int64) (Step, error) { return n.replica.Receive(now, id, message) })
+	if !gossip.IsChunk(message) {
+		n.do(func(now int64) (Step, error) { return n.replica.Receive(now, id, message) })
+		return
+	}
+	select {
+	case n.preparing <- struct{}{}:
+	case <-n.done:
+		return
+	}
+	defer func() { <-n.preparing }()
+	ready := n.replica.Prepare(message)
+	select {
+	case n.chunks <- func(now int64) (Step, error) { return n.replica.ReceivePrepared(now, id, ready) }:
+	case <-n.done:
+	}
 }
 
 // Published takes in verified entries that came by publication.

@@ -19,7 +19,7 @@ func (noBatch) DeleteRange(_, _ []byte) {}
 func (noBatch) Bytes() int              { return 0 }
 func (noBatch) Wait() error             { return nil }
 
-func (sink) NewBatch() storage.Batch                      { return noBatch{} }
+func (sink) NewBatch() storage.Batch                     { return noBatch{} }
 func (sink) Apply(storage.Batch) (storage.Commit, error) { return noBatch{}, nil }
 
 // BenchmarkWrite measures what a replica takes to make an entry of fresh keys of
