@@ -25,9 +25,10 @@ type verdict string
 
 const (
 	no      verdict = "does not happen"
+	other   verdict = "happens in another form"
 	shown   verdict = "happens, and shows"
 	yes     verdict = "happens"
-	lacking verdict = "not offered"
+	lacking verdict = "is not offered"
 )
 
 // A source is what another system says of itself, or somebody who uses it.
@@ -108,9 +109,9 @@ func slug(name string) string {
 const head = `# Anomalies
 
 Replicated data without a leader has well-known ways to go wrong. This page goes through those that users of such
-systems have met: what happens elsewhere, in the words of the systems' own documentation and trackers as they stood when
-this was written; what Rhizome does; by which means; and the test that shows it. Rhizome has some of them too, or does
-not offer the thing that has them: the second column says so.
+systems have met: what happens or happened elsewhere, by the public word of those systems and their users, some of which
+has been mended since; what Rhizome does; by which means; and the test that shows it. Rhizome has some of them too, or
+does not offer the thing that has them: the last column says so.
 
 The page is made from the table in ` + "`internal/anomaly`" + `, which holds each row beside its test. All tests run with
 
@@ -126,9 +127,15 @@ partitions, long absences, compaction, crashes, doubled messages, clocks that ar
 func page(rows []anomaly) string {
 	var b strings.Builder
 	b.WriteString(head)
-	b.WriteString("| Anomaly | In Rhizome |\n| --- | --- |\n")
+	b.WriteString("| Anomaly | Elsewhere | In Rhizome |\n| --- | --- | --- |\n")
 	for _, a := range rows {
-		fmt.Fprintf(&b, "| [%s](#%s) | %s |\n", a.name, slug(a.name), a.verdict)
+		var systems []string
+		for _, s := range a.elsewhere {
+			if !slices.Contains(systems, s.system) {
+				systems = append(systems, s.system)
+			}
+		}
+		fmt.Fprintf(&b, "| [%s](#%s) | %s | %s |\n", a.name, slug(a.name), strings.Join(systems, ", "), a.verdict)
 	}
 	for _, a := range rows {
 		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n| | |\n| --- | --- |\n", a.name, a.meets)

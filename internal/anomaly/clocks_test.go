@@ -26,7 +26,7 @@ func clocks() []anomaly {
 			verdict: no,
 			here:    "Whoever has seen a value overwrites or deletes it, whatever the clocks say.",
 			how:     "A write names what it overwrites. Time dates writes and picks among concurrent values; it decides nothing else.",
-			fails:   "`clock.HLC` and kills aside, `merge.PlanAssign` leaves alive what is dated later than now.",
+			fails:   "`merge.Fold` spares what is dated later than the entry that kills it.",
 			test:    skewLoss,
 		},
 		{
@@ -45,12 +45,12 @@ func clocks() []anomaly {
 			name:  "Equal timestamps",
 			meets: "Two writes have the same time. Nodes pick different ones, or some fields of the one and some of the other.",
 			elsewhere: []source{
-				{"ScyllaDB", "Upserts with one timestamp were compared cell by cell, by value: a read could show a mixture of two inserts.", "https://github.com/scylladb/scylladb/pull/14659"},
+				{"ScyllaDB", "Until 2023 upserts with one timestamp could be compared by value, cell by cell: a read could show a mixture of two inserts.", "https://github.com/scylladb/scylladb/pull/14659"},
 			},
 			verdict: no,
 			here:    "All nodes show the same one, and of two documents all fields of the same one. Both live on, and the conflicts are listed.",
 			how:     "A tie is broken by the name of the write: its lane, which all leaves of a transaction share.",
-			fails:   "the tie is broken by value.",
+			fails:   "`merge.Survivor` breaks the tie by value.",
 			test:    equalTimes,
 		},
 	}

@@ -21,7 +21,7 @@ func constraints() []anomaly {
 			verdict: shown,
 			here:    "The reference stays and leads nowhere; nobody is kept from deleting. How it reads is for the schema to say: as it is, as null, as if it were not there, or as an error. Written again, the thing is referred to as before.",
 			how:     "A node cannot refuse what another one has accepted. References are values of their own, with an index of who refers to what.",
-			fails:   "the schema's word on dangling references is not heeded.",
+			fails:   "a dangling reference reads as it is where the schema wants null.",
 			test:    danglingReference,
 		},
 		{
@@ -33,7 +33,7 @@ func constraints() []anomaly {
 			verdict: shown,
 			here:    "Both get it, and no node can know better without asking all others. Where the name is the key itself, the two claims are a conflict at one path, which every node shows, and of which all pick the same. Two things that hold the name as a value are no conflict, and nothing shows that they have it both. What must be unique at once needs one node to decide.",
 			how:     "`If-Match: absent` is judged by the node that is asked.",
-			fails:   "`merge.PlanAssign` kills the whole lane of others, not up to the dot that it saw.",
+			fails:   "`merge.Fold` has a value take the place of all in its row.",
 			test:    uniqueName,
 		},
 	}

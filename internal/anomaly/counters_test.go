@@ -21,7 +21,7 @@ func counters() []anomaly {
 			verdict: yes,
 			here:    "A plain increment that a client repeats counts twice: a node cannot tell the repetition from a second increment. No client of Rhizome repeats one by itself. To repeat safely, put a marker with `If-Match: absent` into the same transaction, or use `If-Match` on the counter: then the repetition is refused and counts nothing. That is judged by the node that is asked, so the repetition must go to the same one.",
 			how:     "A transaction is written whole or not at all, and its preconditions are looked at in the same step.",
-			fails:   "a refused operation does not take the others of its transaction with it.",
+			fails:   "an operation that does not match is passed over, and its transaction goes on.",
 			test:    retriedIncrement,
 		},
 		{
@@ -33,7 +33,7 @@ func counters() []anomaly {
 			verdict: no,
 			here:    "An increment counts once, however often and by however many ways it comes.",
 			how:     "An entry has a name, and a vector says which are applied. An increment carries the total of its lane, so that one that is applied again adds nothing.",
-			fails:   "an inc leaves the one of its lane before it alive.",
+			fails:   "`merge.PlanInc` leaves the inc of its lane before it alive.",
 			test:    doubledMessage,
 		},
 		{
@@ -46,7 +46,7 @@ func counters() []anomaly {
 			verdict: yes,
 			here:    "A node that adds while another drops the counter brings back what it had itself added before; what others had added is gone. A counter that is dropped after all have met begins anew. To set one back while others count, add its negated value: that loses nothing.",
 			how:     "The increment of a lane carries the lane's total and kills the one before it: one that has not seen the drop carries the old amounts on.",
-			fails:   "an inc carries its own amount alone.",
+			fails:   "`merge.PlanInc` carries its own amount alone.",
 			test:    counterReset,
 		},
 	}

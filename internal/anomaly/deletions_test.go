@@ -20,7 +20,7 @@ func deletions() []anomaly {
 			verdict: no,
 			here:    "The deletion holds, though every node that was there has dropped all of its history, for however long the other was away.",
 			how:     "There are no tombstones to reap. A deletion names what it kills and leaves no row. Nodes tell each other up to where they have applied each lane: what the one has applied and does not hold was killed, and the other lets it go.",
-			fails:   "`merge.Join` keeps a survivor that the other state covers and lacks.",
+			fails:   "`Replica.joinDead` lets live what the served state has killed.",
 			test:    resurrection,
 		},
 		{
@@ -32,7 +32,7 @@ func deletions() []anomaly {
 			verdict: no,
 			here:    "The node comes back with its edits; the others take them in, and it takes in the state of the others.",
 			how:     "A peer below a floor is served the state, and joins it with its own; its own lane follows as entries.",
-			fails:   "`merge.Join` drops what the other state does not cover.",
+			fails:   "`Replica.serve` offers nothing to a peer below a floor.",
 			test:    awayTooLong,
 		},
 		{
@@ -45,7 +45,7 @@ func deletions() []anomaly {
 			verdict: no,
 			here:    "A removal takes what its author had seen. A value that was added or put meanwhile stays, also where it is the same value.",
 			how:     "A kill lists dots, or for each lane the highest dot seen: never a value, a path alone or a time.",
-			fails:   "`merge.Kill` takes every dot of a lane that it has a bound for.",
+			fails:   "`delta.Kill.Hits` takes all in its scope, whatever dots it lists.",
 			test:    unseenRemoval,
 		},
 		{
@@ -55,10 +55,10 @@ func deletions() []anomaly {
 				{"Automerge", "A change inside an object that is deleted at the same time is not treated as a conflict, and is not seen.", "https://github.com/automerge/automerge-classic/issues/413"},
 				{"Riak", "What a deletion at the same time as an update of a CRDT gives is open: tombstones do not merge with data types.", "https://github.com/basho/riak_kv/issues/1360"},
 			},
-			verdict: shown,
+			verdict: other,
 			here:    "The edit lives on, and with it a document that holds the edited leaves alone: what was not edited is deleted. No conflict is listed, since nothing is hidden; who reads sees a document of which much is gone, and the log says by whom.",
 			how:     "A drop kills the survivors that its author had seen, leaf by leaf; the edit is one that it had not.",
-			fails:   "`merge.PlanDrop` kills all that a lane will ever write.",
+			fails:   "`delta.Kill.Hits` takes every dot of a lane for which it has a bound.",
 			test:    editedWhileDeleted,
 		},
 		{
@@ -66,11 +66,12 @@ func deletions() []anomaly {
 			meets: "The same puts and deletions of one key, in another order of arrival, leave one node with an old value and another node with another.",
 			elsewhere: []source{
 				{"go-ds-crdt", "Put, put, delete on one replica and a put of the same key on another: equal DAGs, different values.", "https://github.com/ipfs/go-ds-crdt/issues/238"},
+				{"go-ds-crdt", "Mended in 2024, with a migration that puts the values right that stores hold.", "https://github.com/ipfs/go-ds-crdt/pull/241"},
 			},
 			verdict: no,
 			here:    "Every node shows the put that the deletion had not seen. The two that it had seen are gone everywhere, in whatever order it came.",
 			how:     "The state is a function of the set of applied deltas alone; each put kills the one that it overwrites, by name.",
-			fails:   "`merge.Fold` leaves a killed survivor in its row.",
+			fails:   "`merge.Fold` leaves what is killed in its row.",
 			test:    disputedDeletion,
 		},
 		{
@@ -82,7 +83,7 @@ func deletions() []anomaly {
 			verdict: no,
 			here:    "The new value stays, whoever else had deleted the old one.",
 			how:     "A name (lane, seq, index) is given once. What was written anew has a new one, which no earlier deletion lists.",
-			fails:   "a kill is applied by its scope alone, whatever dots it lists.",
+			fails:   "`delta.Kill.Hits` takes all in its scope, whatever dots it lists.",
 			test:    oldTombstone,
 		},
 	}
@@ -146,7 +147,8 @@ func unseenRemoval(t *testing.T) {
 func editedWhileDeleted(t *testing.T) {
 	w, h := newWorld(t, "a", "b")
 	a, b := h[0], h[1]
-	a.do(put("doc", "", map[string]any{"title": "t", "body": "b"}))
+	a.do(put("doc", "/title", "t"))
+	b.do(put("doc", "/body", "b"))
 	w.meet(a, b)
 	a.do(rm("doc", ""))
 	b.do(put("doc", "/body", "edited"))

@@ -21,12 +21,12 @@ func identities() []anomaly {
 			meets: "The directory of a node is copied and both run. They number their writes alike, and others take the writes of the one for those of the other.",
 			elsewhere: []source{
 				{"cr-sqlite", "A database file that is copied keeps its site id; a new one has to be written into it by hand.", "https://github.com/vlcn-io/cr-sqlite/issues/145"},
-				{"Yrs", "Two documents may have one client id, without the detection that Yjs has.", "https://github.com/y-crdt/y-crdt/issues/361"},
+				{"Yrs", "Two documents with one client id were not told apart, when somebody asked in 2023; Yjs takes another id when it meets its own.", "https://github.com/y-crdt/y-crdt/issues/361"},
 			},
 			verdict: no,
 			here:    "The copy opens a lane of its own with its first write, and nothing of either is lost. They share an identity, of which both are told when they meet (alarm `twin`); `rhizome id rotate` ends that.",
 			how:     "A lane is gone on with only by the repo that closed it cleanly, which a marker proves by the file that it is; a copy of the marker is not it.",
-			fails:   "the marker is taken for proof wherever it lies.",
+			fails:   "`takeMarker` takes the marker for proof wherever it lies.",
 			test:    copiedRepo,
 		},
 		{
@@ -38,7 +38,7 @@ func identities() []anomaly {
 			verdict: shown,
 			here:    "The fork is found as soon as the branches meet, proved, and the lane closed on every node. The writers write again, in lanes of their own, what they had alive. All become equal; each side's values, and all that was counted, are there; the alarm `fork` says so.",
 			how:     "Entries are signed and linked by hashes. See [ADR 0009](adr/0009-forks.md), also for the trust that it asks for.",
-			fails:   "a replica does not write again what its closed lane had alive.",
+			fails:   "`Replica.closeLane` does not write again what the lane had alive.",
 			test:    forkedLane,
 		},
 		{
@@ -51,7 +51,7 @@ func identities() []anomaly {
 			verdict: no,
 			here:    "What the node writes after the restore is there on every node, beside what it wrote after the backup; that comes back to it from its peers.",
 			how:     "A restored repo goes on with no lane of the backup: its first write opens a new one.",
-			fails:   "a restored repo goes on with the lane of the backup.",
+			fails:   "a replica that has no marker goes on with the last lane that it finds.",
 			test:    restoredBackup,
 		},
 	}

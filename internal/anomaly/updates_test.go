@@ -21,7 +21,7 @@ func updates() []anomaly {
 			verdict: shown,
 			here:    "Both values live on. A plain read shows one, the same on every node, and lists the path as a conflict; a lossless read shows both, with author and time. Whoever has seen both settles it by writing. A program that takes plain values and never looks at the conflicts loses one of them when it writes.",
 			how:     "A put kills the dots that its author saw. Two puts that have not seen each other kill nothing of each other.",
-			fails:   "`merge.PlanAssign` kills the whole lane of others, not up to the dot that it saw.",
+			fails:   "`delta.Kill.Hits` takes every dot of a lane for which it has a bound.",
 			test:    concurrentUpdate,
 		},
 		{
@@ -33,7 +33,7 @@ func updates() []anomaly {
 			verdict: yes,
 			here:    "So it is for plain writes: the second client's write comes after the first one and overwrites it, and the overwritten value is in the history alone. With `If-Match` the second write is refused, whatever it is mixed with. That holds for the clients of one node; between nodes both values live on.",
 			how:     "A node commits in one order. An ETag is that of the survivors of a key, and is looked at in the same step as the write.",
-			fails:   "`If-Match` is not looked at.",
+			fails:   "`checkMatch` accepts every ETag.",
 			test:    lostUpdate,
 		},
 		{
@@ -45,7 +45,7 @@ func updates() []anomaly {
 			verdict: shown,
 			here:    "A put of a document writes its leaves. Where both wrote a leaf, both values live on and the path is a conflict, also where one of them did not change it. A put as one value (`whole`) at the same time as one inside it leaves both alive too: the newer is shown, and the conflict is listed.",
 			how:     "Objects are merged leaf by leaf; a value and members below it that are concurrent are kept and reported.",
-			fails:   "`merge.Property.finish` lists no conflict where a value hides members.",
+			fails:   "the fold of a reading lists no conflict where a value hides members.",
 			test:    replacedDocument,
 		},
 		{
@@ -57,7 +57,7 @@ func updates() []anomaly {
 			verdict: shown,
 			here:    "Both live on, each with all that was put into it. A plain read shows the newer, and lists the path as a conflict.",
 			how:     "Each leaf is a row of its own; which shape is shown is decided at reading.",
-			fails:   "`merge` shows what stands at the path itself whatever is newer below it.",
+			fails:   "the fold of a reading shows what stands at the path itself, whatever is newer below it.",
 			test:    twoShapes,
 		},
 		{
@@ -66,7 +66,7 @@ func updates() []anomaly {
 			elsewhere: []source{
 				{"Yjs", "Documents made anew from the same text have different histories: merged, the content stands there twice.", "https://github.com/suitenumerique/docs/issues/2580"},
 			},
-			verdict: shown,
+			verdict: other,
 			here:    "Values that are put read as one, without a conflict, and so do members of a bag. A counter is another matter: an initial amount that two nodes have added counts twice, as two amounts of any other origin do.",
 			how:     "Equal values hide nothing of each other. An increment says what was added, not what the sum is.",
 			fails:   "the resolver of bags does not drop equal values.",

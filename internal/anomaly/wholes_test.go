@@ -21,7 +21,7 @@ func wholes() []anomaly {
 			verdict: no,
 			here:    "Every node shows all of a transaction or nothing of it, at every moment, also while it takes over a whole state.",
 			how:     "A transaction is part of one signed entry, and an entry is applied in one batch; an adopted state too. A transaction larger than an entry (1 MiB) is refused.",
-			fails:   "the writer makes an entry of every delta.",
+			fails:   "`merge.Fold.Apply` leaves out a delta of each transaction.",
 			test:    halfTransaction,
 		},
 		{
@@ -33,7 +33,7 @@ func wholes() []anomaly {
 			verdict: lacking,
 			here:    "There is no type for text or lists that merge. A text or a list is one value: two that were written at the same time stand side by side, each whole, and a plain read shows one. A bag has members and no order that anybody chose. A program that needs text typed by several at once needs another system for it.",
 			how:     "A value is never taken apart.",
-			fails:   "lists are merged into one.",
+			fails:   "`merge.Fold` has a value take the place of all in its row.",
 			test:    interleaving,
 		},
 		{
@@ -45,7 +45,7 @@ func wholes() []anomaly {
 			verdict: yes,
 			here:    "There is no move either. A thing that two users delete and write elsewhere is at both places, without a conflict being shown; an edit meanwhile stays at the old place, alone. What has to be at one place at a time is better kept as an entity that stays where it is, with its place as a value: then two moves are a conflict, which shows, and edits go with it.",
 			how:     "A transaction of a deletion and a put is two deltas; nothing says that they are one thing.",
-			fails:   "a deletion that another one did too takes the put of its transaction along.",
+			fails:   "`delta.Kill.Hits` takes all in its scope, whatever dots it lists.",
 			test:    concurrentMoves,
 		},
 	}

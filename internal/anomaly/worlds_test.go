@@ -185,8 +185,11 @@ func pinned(faults []simnet.Fault) simnet.Rates {
 	rates := make(simnet.Rates)
 	for _, f := range faults {
 		rates[f] = 0.5
-		if f == simnet.Duplicate {
+		switch f {
+		case simnet.Duplicate: // a chance per message
 			rates[f] = 0.1
+		case simnet.Clone, simnet.StaleDisk: // which only some hosts are fit for
+			rates[f] = 3
 		}
 	}
 	return rates
