@@ -77,7 +77,7 @@ func TestBenchRemoval(t *testing.T) {
 	b.remove(t.Context())
 	there, err := b.c.List(t.Context(), "", "", 0)
 	if err != nil || len(there.Keys) != 1 || there.Keys[0] != "p/other" {
-		t.Errorf("there are %q (%v)", there.Keys, err)
+		t.Errorf("%d keys are there (%v), want p/other alone", len(there.Keys), err)
 	}
 	if r := &b.report; r.Removed != removeBatch+10 || r.Left != 1 {
 		t.Errorf("%+v", r)
@@ -136,6 +136,17 @@ func TestBenchQuota(t *testing.T) {
 	}
 	if len(seen) != 1000 {
 		t.Errorf("%d numbers", len(seen))
+	}
+
+	b.flags.ops = 10
+	q = b.quota(t.Context())
+	for _, want := range [][2]int{{0, 4}, {4, 8}, {8, 10}} {
+		if first, last, ok := q.take(4); !ok || first != want[0] || last != want[1] {
+			t.Errorf("from %d to %d, %v, want %v", first, last, ok, want)
+		}
+	}
+	if _, _, ok := q.take(4); ok {
+		t.Error("a number past the bound")
 	}
 
 	b.flags = benchFlags{duration: time.Hour, size: maxBenchSize}
