@@ -12,10 +12,24 @@ import (
 func wholes() []anomaly {
 	return []anomaly{
 		{
+			name:  "An acknowledged write is lost",
+			meets: "A write is acknowledged, the power fails, and the node comes back without it; or it comes back without what others have already seen of it, and gives its number to another write.",
+			elsewhere: []source{
+				{"Cassandra", "By default the commit log is synced periodically, and a write is acknowledged before that.", "https://cwiki.apache.org/confluence/display/CASSANDRA2/ArchitectureCommitLog"},
+				{"ScyllaDB", "With a periodic commit log replicas acknowledge a write and may crash and lose it: what had to be durable needed a flush of its own.", "https://github.com/scylladb/scylla/pull/7619"},
+			},
+			verdict: no,
+			here:    "What was acknowledged, and what a peer has seen, is there after a power failure, and the node goes on without a fork. That rests on the disk: one that says that it has synced, and has not, loses writes here too.",
+			how:     "Nobody is told of a write, neither its caller nor a peer, before the sync that covers it has returned. After anything but a clean close a node opens a new lane.",
+			fails:   "a replica acknowledges a step before it is durable.",
+			test:    powerFailure,
+		},
+		{
 			name:  "Half of a transaction",
 			meets: "Several values are written in one transaction. Another node shows some of them before the others, or without them for ever.",
 			elsewhere: []source{
 				{"CouchDB", "Bulk updates are not transactions: replicas see some documents of one before the others.", "https://mail-archive.com/dev@couchdb.apache.org/msg02026.html"},
+				{"cr-sqlite", "A transaction of which later ones have overwritten a part is synchronized without that part.", "https://vlcn.io/blog/how-crsqlite-transactions-work-today"},
 				{"Corrosion", "Large transactions travel in parts, which are kept aside until all are there.", "https://github.com/superfly/corrosion/pull/1"},
 			},
 			verdict: no,
@@ -48,6 +62,33 @@ func wholes() []anomaly {
 			fails:   "`delta.Kill.Hits` takes all in its scope, whatever dots it lists.",
 			test:    concurrentMoves,
 		},
+	}
+}
+
+func powerFailure(t *testing.T) {
+	w, h := newWorld(t, "a", "b")
+	a, b := h[0], h[1]
+	const writes = 30
+	for i := range writes {
+		a.do(put(fmt.Sprintf("k/%d", i), "", int64(i)), inc("count", "", 1))
+		switch i % 3 {
+		case 0:
+			a.crash()
+		case 1:
+			w.meet(a, b)
+			a.crash()
+		}
+	}
+	a.crash()
+	w.meet(a, b)
+	for i := range writes {
+		w.want(fmt.Sprint(i), fmt.Sprintf("k/%d", i), "", a, b)
+	}
+	w.want(fmt.Sprint(writes), "count", "", a, b)
+	for _, h := range []*host{a, b} {
+		if n := len(h.r.Log().ClosedLanes()); n > 0 {
+			t.Errorf("%s: %d lanes have forked", h.name, n)
+		}
 	}
 }
 

@@ -318,6 +318,14 @@ func (h *host) restart() {
 	h.open(resume)
 }
 
+// crash ends a host as a power failure does, and starts it again on what its
+// disk has kept.
+func (h *host) crash() {
+	h.w.t.Helper()
+	h.disk = h.disk.Crash()
+	h.open(nil)
+}
+
 // fork starts a second host on a copy of a host's disk and makes both go on
 // with one lane, which the marker in a repo keeps from happening.
 func (h *host) fork(name string) *host {
