@@ -67,8 +67,8 @@ In this order:
 Every value that comes back is compared with what was written; one that differs
 ends with exit code 1. All is written below --prefix, where nothing may stand
 before, and removed at the end, also after an interrupt, which prints what was
-measured by then and exits 1. The history of it stays until the node compacts, and
-goes to the peers as all else does.
+measured by then and exits 1. (A second interrupt ends the removal too.) The history
+of it stays until the node compacts, and goes to the peers as all else does.
 
 The bounds: --duration up to %v, --ops up to %d; a phase that
 writes also ends at %d values or %d MiB. --writers up to %d, --size up to %d.`,

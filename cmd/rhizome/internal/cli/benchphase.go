@@ -98,7 +98,7 @@ func (b *bench) peers(ctx context.Context) error {
 			b.add(benchPhase{Phase: "peers", Peers: connected, Note: fmt.Sprintf("not within %v", behindWithin)}, time.Since(start), nil)
 			return nil
 		}
-		b.tell("peers", connected)
+		b.tell("peers", b.written())
 		select {
 		case <-time.After(pollPause):
 		case <-ctx.Done():

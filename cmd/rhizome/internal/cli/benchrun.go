@@ -10,7 +10,6 @@ import (
 	"fmt"
 	mathrand "math/rand/v2"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -55,6 +54,7 @@ type bench struct {
 	c       *client.Client   // the first of them
 	seed    [32]byte         // what values follow from
 	bar     *progress
+	told    time.Time // when tell last drew it
 
 	// series are what was written so far, also what is still on its way.
 	series []*series
@@ -250,9 +250,13 @@ func (b *bench) remove(ctx context.Context) {
 	}
 }
 
-// tell shows how far a phase is.
+// tellPause is how often progress is shown: seldom enough to cost nothing.
+const tellPause = 100 * time.Millisecond
+
+// tell shows how far a phase is. One goroutine at a time calls it.
 func (b *bench) tell(phase string, n int) {
-	if n%16 == 0 || n%benchBatch == 0 {
-		b.bar.draw(strings.Join([]string{"bench", phase, strconv.Itoa(n)}, "  "))
+	if now := time.Now(); now.Sub(b.told) >= tellPause {
+		b.told = now
+		b.bar.draw(fmt.Sprintf("bench  %s  %d values", phase, n))
 	}
 }
