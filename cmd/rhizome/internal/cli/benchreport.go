@@ -44,7 +44,9 @@ type benchPhase struct {
 	Values  int    `json:"values"`
 
 	Seconds float64 `json:"seconds"`
-	Rate    float64 `json:"rate"` // values a second
+	// Rate is in values a second; of peers there is none, which had most of them
+	// before the clock was started.
+	Rate float64 `json:"rate,omitempty"`
 	// P50 and P99 are of single operations: a transaction, a read, a page.
 	P50 *float64 `json:"p50_ms,omitempty"`
 	P99 *float64 `json:"p99_ms,omitempty"`
@@ -58,7 +60,7 @@ func (b *bench) add(p benchPhase, spent time.Duration, took []time.Duration) {
 		return
 	}
 	p.Seconds = round(spent.Seconds())
-	if p.Note == "" {
+	if p.Note == "" && p.Peers == 0 {
 		p.Rate = round(float64(p.Values) / max(spent.Seconds(), 1e-9))
 	}
 	if len(took) > 0 {
@@ -98,7 +100,12 @@ func (a *app) printBench(r *benchReport) {
 		return
 	case a.out.form == "raw":
 		for i := range r.Phases {
-			a.out.printf("%s %g\n", r.Phases[i].name(), r.Phases[i].Rate)
+			p := &r.Phases[i]
+			x := p.Rate
+			if p.Peers > 0 {
+				x = p.Seconds
+			}
+			a.out.printf("%s %g\n", p.name(), x)
 		}
 		return
 	}
@@ -109,9 +116,12 @@ func (a *app) printBench(r *benchReport) {
 			a.note("%s: %s", p.name(), p.Note)
 			continue
 		}
+		rate := "-"
+		if p.Peers == 0 {
+			rate = strconv.FormatFloat(p.Rate, 'f', 0, 64) + "/s"
+		}
 		rows = append(rows, []string{
-			p.name(), strconv.Itoa(p.Values), strconv.FormatFloat(p.Seconds, 'f', 2, 64) + " s",
-			strconv.FormatFloat(p.Rate, 'f', 0, 64) + "/s", millisText(p.P50), millisText(p.P99),
+			p.name(), strconv.Itoa(p.Values), strconv.FormatFloat(p.Seconds, 'f', 2, 64) + " s", rate, millisText(p.P50), millisText(p.P99),
 		})
 	}
 	a.out.table([]string{"PHASE", "VALUES", "TIME", "RATE", "P50", "P99"}, rows)

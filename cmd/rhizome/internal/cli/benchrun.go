@@ -190,11 +190,12 @@ func (b *bench) quota(ctx context.Context) *quota {
 }
 
 // take returns up to n numbers, those from first to before last; ok is false when
-// the phase is over.
+// the phase is over. However short the phase, it has one operation.
 func (q *quota) take(n int) (first, last int, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.next >= q.max || q.ctx.Err() != nil || !q.end.IsZero() && !time.Now().Before(q.end) {
+	late := q.next > 0 && !q.end.IsZero() && !time.Now().Before(q.end)
+	if late || q.next >= q.max || q.ctx.Err() != nil {
 		return 0, 0, false
 	}
 	first = q.next
