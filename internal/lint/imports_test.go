@@ -88,6 +88,10 @@ var layers = map[string]layer{
 		"clock", "node", "gossip", "gossip/p2p", "storage", "storage/pebblestore", "simnet", "simnet/workload",
 		"github.com/cockroachdb/pebble/v2", "github.com/libp2p/go-libp2p", "github.com/quic-go/quic-go", "github.com/marcopolo/simnet",
 	}},
+	// Anomalies and what becomes of them: only tests, of replicas, whole nodes and
+	// simulated worlds.
+	"internal/anomaly": {tests: []string{".", "clock", "delta", "gossip", "merge", "node", "storage", "simnet", "simnet/workload"}},
+
 	"internal/lint":  {},
 	"internal/plant": {},
 	"internal/tour":  {},

@@ -207,7 +207,7 @@ A KEY is an entity id, optionally with a JSON pointer: host/web-1#/cpu/cores.`,
 		a.logCmd(), a.showCmd(), a.importCmd(), a.exportCmd(), a.peersCmd(), a.verifyCmd(), a.compactCmd(), a.checkpointsCmd(), a.diffCmd(), a.configCmd(),
 		a.backupCmd(), a.restoreCmd(), a.repairCmd(),
 		a.schemaCmd(), a.resolverCmd(), a.viewCmd(), a.explainCmd(),
-		a.synthesizeCmd(), a.simCmd(), a.versionCmd(), a.completionCmd(),
+		a.synthesizeCmd(), a.simCmd(), a.benchCmd(), a.versionCmd(), a.completionCmd(),
 	)
 	return root
 }

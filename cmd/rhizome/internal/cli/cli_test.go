@@ -26,6 +26,7 @@ func TestCommands(t *testing.T) {
 		"resolver add": "cel wasm description", "resolver ls": "", "resolver rm": "", "view": "", "view add": "", "view ls": "",
 		"view rm": "", "view show": "at after limit",
 		"synthesize": "input-dir output-path schema on-conflict report mode",
+		"bench":      "duration ops writers size prefix keep",
 		"sim":        "peers writers seed virtual faults workload trace svg until-failure",
 	}
 	root := new(app).root()
