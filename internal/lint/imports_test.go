@@ -57,7 +57,7 @@ var layers = map[string]layer{
 	".": {
 		own:    []string{"backup", "catalog", "clock", "delta", "merge", "merge/schema", "plugin", "oplog", "node", "gossip", "gossip/p2p", "storage", "storage/pebblestore"},
 		others: []string{"golang.org/x/sys"},                 // when a file was born
-		tests:  []string{"github.com/cockroachdb/pebble/v2"}, // the benchmarks run raw Pebble beside the node
+		tests:  []string{"history", "github.com/cockroachdb/pebble/v2"}, // the benchmarks run raw Pebble beside the node
 	},
 
 	"api":        {own: []string{".", "catalog", "clock", "delta", "merge", "merge/schema", "node"}},
@@ -74,7 +74,10 @@ var layers = map[string]layer{
 	// What a schema brings along may run: the only importer of both libraries.
 	"plugin": {own: []string{"clock", "delta", "merge"}, others: []string{"cel.dev/cel-go", "github.com/tetratelabs/wazero"}},
 
-	"simnet":          {own: []string{"clock", "delta", "storage", "oplog", "gossip", "compaction", "node"}, tests: []string{"simnet/workload", "internal/plant", "merge"}},
+	// Judges what clients saw of any store, and so knows none.
+	"history": {},
+
+	"simnet":          {own: []string{"clock", "delta", "storage", "oplog", "gossip", "compaction", "node"}, tests: []string{"simnet/workload", "internal/plant", "merge", "history"}},
 	"simnet/workload": {own: []string{"catalog", "clock", "delta", "digest", "merge", "node", "simnet"}},
 
 	"examples/fleet/ask": {},
