@@ -30,7 +30,8 @@ const (
 // A read is kept when all that its host held is durable: until then a client may
 // be shown what a crash takes back (docs/history.md).
 type recorder struct {
-	dirty bool // reads are kept at once
+	dirty bool          // reads are kept at once
+	every time.Duration // the mean wait between two calls at a host
 
 	calls   []*call // in the order in which they were made
 	writing map[string][]*call
@@ -44,12 +45,12 @@ type call struct {
 }
 
 func newRecorder() *recorder {
-	return &recorder{writing: make(map[string][]*call), busy: make(map[string]*call)}
+	return &recorder{every: 200 * time.Millisecond, writing: make(map[string][]*call), busy: make(map[string]*call)}
 }
 
 // Act implements Workload.
 func (c *recorder) Act(w Writer) ([][]node.Op, time.Duration) {
-	wait := time.Duration(w.Rand.ExpFloat64() * float64(200*time.Millisecond))
+	wait := time.Duration(w.Rand.ExpFloat64() * float64(c.every))
 	client := fmt.Sprintf("%s/c%d", w.Name(), w.Rand.IntN(historyClients))
 	key := fmt.Sprint("r", w.Rand.IntN(historyKeys))
 	write, lossless := w.Rand.IntN(3) == 0, w.Rand.IntN(2) == 0
@@ -162,10 +163,13 @@ func (c *recorder) final(w *World) error {
 // clients' calls happen one after the other, if that is asked.
 func (c *recorder) history(hosts bool) (ops []history.Op) {
 	for _, x := range c.calls {
-		if !x.kept {
-			continue
-		}
 		o := x.op
+		if !x.kept {
+			if o.Kind == history.KindRead {
+				continue
+			}
+			o.Unknown = true // the world ended before its answer
+		}
 		if hosts {
 			o.Session = x.host
 		}
