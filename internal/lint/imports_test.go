@@ -56,7 +56,7 @@ var layers = map[string]layer{
 
 	".": {
 		own:    []string{"backup", "catalog", "clock", "delta", "merge", "merge/schema", "plugin", "oplog", "node", "gossip", "gossip/p2p", "storage", "storage/pebblestore"},
-		others: []string{"golang.org/x/sys"},                 // when a file was born
+		others: []string{"golang.org/x/sys"},                            // when a file was born
 		tests:  []string{"history", "github.com/cockroachdb/pebble/v2"}, // the benchmarks run raw Pebble beside the node
 	},
 
@@ -91,6 +91,9 @@ var layers = map[string]layer{
 		"clock", "node", "gossip", "gossip/p2p", "storage", "storage/pebblestore", "simnet", "simnet/workload",
 		"github.com/cockroachdb/pebble/v2", "github.com/libp2p/go-libp2p", "github.com/quic-go/quic-go", "github.com/marcopolo/simnet",
 	}},
+	// Conditional writes to one node, judged by porcupine.
+	"internal/linear": {tests: []string{".", "api/server", "github.com/anishathalye/porcupine"}},
+
 	"internal/lint":  {},
 	"internal/plant": {},
 	"internal/tour":  {},
