@@ -235,7 +235,7 @@ const tinyOps = 5
 // checkMany checks a property as often as it takes for rare histories.
 func checkMany(t *testing.T, prop func(*rapid.T)) {
 	rapid.Check(t, func(t *rapid.T) {
-		for range 30 {
+		for range 20 {
 			prop(t)
 		}
 	})

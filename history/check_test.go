@@ -189,6 +189,25 @@ func TestKnown(t *testing.T) {
 	}
 }
 
+// Where either of two values may have overwritten a third, the one is found that
+// explains all; and where neither does, the third is lost.
+func TestChoices(t *testing.T) {
+	ops := []Op{
+		w("a", "y", "1"), w("a", "x", "1"), w("b", "x", "2"), w("c", "x", "3"),
+		r("d", "x", "2"), r("d", "y"), // 2 does not come after what a wrote
+		r("f", "x", "1"), rr("f", "x", "2", "3"),
+	}
+	report, err := Examine(ops, CC)
+	if err != nil || report.Open != 1 || !report.Proven {
+		t.Errorf("3 may have overwritten 1: %+v %v", report, err)
+	}
+	var v *Violation
+	ops = append(ops, r("e", "x", "3"), r("e", "y")) // nor does 3
+	if report, err = Examine(ops, CC); !errors.As(err, &v) || v.Pattern != LostSibling || report.Proven {
+		t.Errorf("neither can have: %+v %v", report, err)
+	}
+}
+
 // A correct store's history is accepted, whatever the store does.
 func TestAcceptsCorrectStore(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
