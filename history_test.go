@@ -20,7 +20,7 @@ import (
 )
 
 var (
-	historyOps  = flag.Int("history-ops", 30_000, "how many operations TestHistoryOfThreeNodes records")
+	historyOps  = flag.Int("history-ops", historyUsual, "how many operations TestHistoryOfThreeNodes records")
 	historySeed = flag.Uint64("history-seed", 1, "what clients do, and when nodes are killed and cut off, in TestHistoryOfThreeNodes")
 	historyFile = flag.String("history", "", "write the history of TestHistoryOfThreeNodes to this file")
 )
