@@ -120,8 +120,8 @@ func (t *tiny) right(seq []int, o int) bool {
 }
 
 // lossy says that each operation is explained by some sequence of its past: CC of
-// the paper, definition 4; with all, also what its session returned before it,
-// definition 6 (CM).
+// the paper; with all, also what its session returned before it,
+// CM.
 func (t *tiny) lossy(all bool) bool {
 	for o := range t.ops {
 		past := t.past(o)
@@ -140,7 +140,7 @@ func (t *tiny) lossy(all bool) bool {
 }
 
 // convergent says that one sequence of all operations explains each, of its past:
-// CCv, definition 8.
+// CCv.
 func (t *tiny) convergent() bool {
 	all := make([]int, len(t.ops))
 	for i := range all {

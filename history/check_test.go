@@ -55,7 +55,7 @@ var known = []struct {
 		model: CM, pattern: CyclicHB, passes: []Model{CC},
 	},
 	{
-		name: "d, sequentially consistent",
+		name: "d, all of them",
 		ops: []Op{
 			w("a", "x", "1"), r("a", "y"), w("a", "y", "1"), r("a", "x", "1"),
 			w("b", "x", "2"), r("b", "y", "1"), w("b", "y", "2"), r("b", "x", "2"),

@@ -49,7 +49,7 @@
 // The patterns are of reads that return one value. For a lossless read the
 // definition is that of a multi-value register (Burckhardt, Gotsman, Yang and
 // Zawirski, "Replicated Data Types: Specification, Verification, Optimality",
-// POPL 2014, section 3): there is a causal order, a partial order that holds at
+// POPL 2014): there is a causal order, a partial order that holds at
 // least session order and reads-from, in which
 //
 //   - every lossless read returns the values of exactly those writes of its key
