@@ -29,6 +29,9 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(childEnv); dir != "" {
 		writeForEver(dir)
 	}
+	if config := os.Getenv(historyEnv); config != "" {
+		runHistoryNode(config)
+	}
 	os.Exit(m.Run())
 }
 

@@ -53,7 +53,7 @@ func (w *World) scheduleChecks() {
 // that it was given.
 func (w *World) check() {
 	for _, h := range w.hosts {
-		if !h.up() || h.hostile != "" {
+		if !h.up() || h.hostile != "" || w.opts.unchecked {
 			continue
 		}
 		if err := h.check(); err != nil {

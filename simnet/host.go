@@ -70,6 +70,8 @@ type host struct {
 	// fuseFor is how long it then stays away.
 	fuse    int64
 	fuseFor time.Duration
+
+	durability durability
 }
 
 func (h *host) up() bool { return h.r != nil }
@@ -188,6 +190,7 @@ func (h *host) did(s node.Step, err error) {
 		return
 	}
 	h.out = append(h.out, s)
+	h.durability.written++
 	h.sync()
 }
 
@@ -242,6 +245,9 @@ func (h *host) sync() {
 			if h.gen == gen && h.up() {
 				h.perform(&steps[i])
 			}
+			if h.gen == gen {
+				h.durability.done()
+			}
 		}
 		if h.gen == gen {
 			h.syncing = false
@@ -263,6 +269,7 @@ func (h *host) perform(s *node.Step) {
 			w.acks++
 		}
 	}
+	h.answered(s)
 	for _, p := range s.Publish {
 		pub := w.newPublication(p)
 		for i := range pub.entries {
@@ -309,6 +316,7 @@ func (h *host) stop(keep int) {
 	h.r = nil
 	h.gen++
 	h.out, h.syncing = nil, false
+	h.killed()
 	for len(h.sessions) > 0 {
 		h.w.sever(h.sessions[0].link)
 	}

@@ -67,8 +67,14 @@ type Options struct {
 	// from 1; 0 kills none.
 	crashAt uint64
 
+	// unchecked leaves all invariants to those who are told what clients are.
+	unchecked bool
+
 	// Trace, if not nil, gets a line for every event.
 	Trace io.Writer
+
+	// Listener, if not nil, is told what clients of the hosts are.
+	Listener Listener
 
 	// Heard, if not nil, is told of each publication that reaches a host for the
 	// first time: the host's number, and how long it was on its way.

@@ -13,7 +13,7 @@ import (
 // randomness, and the world that replays them from a seed. What is not a driver
 // of package node belongs to its Replica, so that a new file is pure until
 // somebody says otherwise here.
-var core = []string{"digest", "clock", "delta", "merge", "merge/schema", "catalog", "oplog", "gossip", "compaction", "node", "simnet", "feed", "synthesize"}
+var core = []string{"digest", "clock", "delta", "merge", "merge/schema", "catalog", "oplog", "gossip", "compaction", "node", "simnet", "feed", "synthesize", "history"}
 
 var drivers = []string{
 	"node/catalogs.go", // catalogs are made beside the loop

@@ -56,8 +56,8 @@ var layers = map[string]layer{
 
 	".": {
 		own:    []string{"backup", "catalog", "clock", "delta", "merge", "merge/schema", "plugin", "oplog", "node", "gossip", "gossip/p2p", "storage", "storage/pebblestore"},
-		others: []string{"golang.org/x/sys"},                 // when a file was born
-		tests:  []string{"github.com/cockroachdb/pebble/v2"}, // the benchmarks run raw Pebble beside the node
+		others: []string{"golang.org/x/sys"},                            // when a file was born
+		tests:  []string{"history", "github.com/cockroachdb/pebble/v2"}, // the benchmarks run raw Pebble beside the node
 	},
 
 	"api":        {own: []string{".", "catalog", "clock", "delta", "merge", "merge/schema", "node"}},
@@ -74,7 +74,10 @@ var layers = map[string]layer{
 	// What a schema brings along may run: the only importer of both libraries.
 	"plugin": {own: []string{"clock", "delta", "merge"}, others: []string{"cel.dev/cel-go", "github.com/tetratelabs/wazero"}},
 
-	"simnet":          {own: []string{"clock", "delta", "storage", "oplog", "gossip", "compaction", "node"}, tests: []string{"simnet/workload", "internal/plant", "merge"}},
+	// Judges what clients saw of any store, and so knows none.
+	"history": {},
+
+	"simnet":          {own: []string{"clock", "delta", "storage", "oplog", "gossip", "compaction", "node"}, tests: []string{"simnet/workload", "internal/plant", "merge", "history"}},
 	"simnet/workload": {own: []string{"catalog", "clock", "delta", "digest", "merge", "node", "simnet"}},
 
 	"examples/fleet/ask": {},
@@ -91,6 +94,8 @@ var layers = map[string]layer{
 	// Anomalies and what becomes of them: only tests, of replicas, whole nodes and
 	// simulated worlds.
 	"internal/anomaly": {tests: []string{".", "clock", "delta", "gossip", "merge", "node", "storage", "simnet", "simnet/workload"}},
+	// Conditional writes to one node, judged by porcupine.
+	"internal/linear": {tests: []string{".", "api/server", "github.com/anishathalye/porcupine"}},
 
 	"internal/lint":  {},
 	"internal/plant": {},
