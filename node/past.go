@@ -171,6 +171,22 @@ func (n *Node) ExportAt(ctx context.Context, prefix, at string) iter.Seq2[Readin
 	}
 }
 
+// nextEntity returns the first entity with rows in a range of keys, and where to
+// look for the one after it, nil where there is none.
+func nextEntity(r storage.Reader, lo, hi []byte, skip int) (entity string, next []byte, err error) {
+	for kv, err := range r.Scan(lo, hi) {
+		if err != nil {
+			return "", nil, fmt.Errorf("list: %w", err)
+		}
+		entity, m, err := merge.EntityOf(kv.Key[skip:])
+		if err != nil {
+			return "", nil, err
+		}
+		return entity, storage.PrefixEnd(append([]byte(nil), kv.Key[:skip+m]...)), nil
+	}
+	return "", nil, nil
+}
+
 // entitiesOf yields, in byte order, the ids of all entities with a prefix that
 // may have lived at a cut: those that live now, and those of dead rows.
 func (n *Node) entitiesOf(ctx context.Context, v *past, prefix string) iter.Seq2[string, error] {
@@ -187,7 +203,7 @@ func (n *Node) entitiesOf(ctx context.Context, v *past, prefix string) iter.Seq2
 		// next moves a source on and reports whether it has one more.
 		next := func(s *source) (bool, error) {
 			var err error
-			s.entity, s.lo, err = n.nextEntity(v.r, s.lo, s.hi, len(s.head))
+			s.entity, s.lo, err = nextEntity(v.r, s.lo, s.hi, len(s.head))
 			return err == nil && s.lo != nil && strings.HasPrefix(s.entity, prefix), err
 		}
 		for _, head := range heads {

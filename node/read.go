@@ -35,10 +35,7 @@ func checkKey(entity string, p delta.Path) error {
 
 // reading adds the provenance to a reading of the kernel.
 func (n *Node) reading(r storage.Reader, cids map[clock.EntryID]string, entity string, p delta.Path, in *merge.Reading) (Reading, error) {
-	out := Reading{
-		Entity: entity, Path: p, Value: in.Value, Conflicts: in.Conflicts, ETag: etagText(in.ETag),
-		Rules: in.Rules, Absent: in.Absent, Errors: in.Errors,
-	}
+	out := shown(entity, p, in)
 	for i := range in.Properties {
 		prop := &in.Properties[i]
 		for j := range prop.Survivors {
@@ -60,6 +57,14 @@ func (n *Node) reading(r storage.Reader, cids map[clock.EntryID]string, entity s
 		}
 	}
 	return out, nil
+}
+
+// shown is a reading of what is shown alone.
+func shown(entity string, p delta.Path, in *merge.Reading) Reading {
+	return Reading{
+		Entity: entity, Path: p, Value: in.Value, Conflicts: in.Conflicts, ETag: etagText(in.ETag),
+		Rules: in.Rules, Absent: in.Absent, Errors: in.Errors,
+	}
 }
 
 // maxKnownCIDs bounds the CIDs that one export remembers.
@@ -109,7 +114,7 @@ func (n *Node) List(ctx context.Context, prefix, after string, limit int) (out [
 	if limit <= 0 {
 		limit = 1000
 	}
-	for entity, err := range n.entities(ctx, n.db, prefix, after) {
+	for entity, err := range n.rows.entities(ctx, prefix, after) {
 		if err != nil {
 			return nil, false, err
 		}
@@ -128,54 +133,10 @@ func (n *Node) List(ctx context.Context, prefix, after string, limit int) (out [
 // the space says of itself is listed where it is asked for.
 func hidden(prefix, entity string) bool { return catalog.IsSystem(entity) && !catalog.IsSystem(prefix) }
 
-// entities yields the ids of entities, seeking from one to the next.
-func (n *Node) entities(ctx context.Context, r storage.Reader, prefix, after string) iter.Seq2[string, error] {
-	return func(yield func(string, error) bool) {
-		all := n.rows.key(kindState, nil)
-		hi := storage.PrefixEnd(all)
-		lo := n.rows.key(kindState, namePrefix(prefix))
-		if after != "" && after >= prefix {
-			lo = storage.PrefixEnd(n.rows.key(kindState, merge.AppendPrefix(nil, after, "")))
-		}
-		for {
-			if err := ctx.Err(); err != nil {
-				yield("", err)
-				return
-			}
-			entity, next, err := n.nextEntity(r, lo, hi, len(all))
-			if err != nil {
-				yield("", err)
-				return
-			}
-			if next == nil || !strings.HasPrefix(entity, prefix) {
-				return
-			}
-			if !yield(entity, nil) {
-				return
-			}
-			lo = next
-		}
-	}
-}
-
 // namePrefix returns the start of the keys of all entities with a prefix.
 func namePrefix(prefix string) []byte {
 	k := merge.AppendPrefix(nil, prefix, "")
 	return k[:len(k)-2] // without the end of the name
-}
-
-func (n *Node) nextEntity(r storage.Reader, lo, hi []byte, skip int) (entity string, next []byte, err error) {
-	for kv, err := range r.Scan(lo, hi) {
-		if err != nil {
-			return "", nil, fmt.Errorf("list: %w", err)
-		}
-		entity, m, err := merge.EntityOf(kv.Key[skip:])
-		if err != nil {
-			return "", nil, err
-		}
-		return entity, storage.PrefixEnd(append([]byte(nil), kv.Key[:skip+m]...)), nil
-	}
-	return "", nil, nil
 }
 
 // Export yields a reading of every entity with a prefix, from one snapshot, each
@@ -190,18 +151,18 @@ func (n *Node) Export(ctx context.Context, prefix string) iter.Seq2[Reading, err
 		view := n.rows
 		view.r = snap
 		cids := make(map[clock.EntryID]string)
-		for entity, err := range n.entities(ctx, snap, prefix, "") {
+		for d, err := range view.documents(ctx, prefix, "") {
 			if err != nil {
 				yield(Reading{}, err)
 				return
 			}
-			if hidden(prefix, entity) {
+			if hidden(prefix, d.entity) {
 				continue
 			}
-			r, found, err := merge.ReadWith(&view, entity, "", n.Catalog().MovesOf(entity))
+			r, found, err := merge.ReadWith(d, d.entity, "", n.Catalog().MovesOf(d.entity))
 			var out Reading
 			if err == nil && found {
-				out, err = n.reading(snap, cids, entity, "", &r)
+				out, err = n.reading(snap, cids, d.entity, "", &r)
 			}
 			if err != nil {
 				yield(Reading{}, err)

@@ -35,7 +35,7 @@ func (n *Node) Read(ctx context.Context, entity string, p delta.Path, o ReadOpti
 	if !found {
 		return Reading{}, notFound(entity, p, o.At)
 	}
-	if o.At == "" {
+	if o.At == "" && !o.ValuesOnly {
 		out.Incoming, err = n.incoming(entity)
 	}
 	return out, err
@@ -94,14 +94,22 @@ func (n *Node) reader(ctx context.Context, o ReadOptions) (*reader, error) {
 }
 
 func (rd *reader) read(entity string, p delta.Path) (Reading, bool, error) {
-	r, found, err := merge.ReadWith(rd.view, entity, p, rd.rules(entity))
+	return rd.readFrom(rd.view, entity, p)
+}
+
+// readFrom reads what a view of at least the entity holds.
+func (rd *reader) readFrom(view merge.View, entity string, p delta.Path) (Reading, bool, error) {
+	r, found, err := merge.ReadWith(view, entity, p, rd.rules(entity))
 	if err != nil || !found {
 		return Reading{}, false, err
 	}
 	for _, text := range r.Alarms {
 		rd.n.Alarm("conflict", text, "see both values with get --lossless, and write the right one")
 	}
-	out, err := rd.n.reading(rd.from, rd.cids, entity, p, &r)
+	out := shown(entity, p, &r)
+	if !rd.o.ValuesOnly {
+		out, err = rd.n.reading(rd.from, rd.cids, entity, p, &r)
+	}
 	if err != nil || rd.expand == 0 {
 		return out, err == nil, err
 	}
@@ -109,7 +117,9 @@ func (rd *reader) read(entity string, p delta.Path) (Reading, bool, error) {
 	if out.Value, err = x.Value(out.Value, rd.expand, entity); err != nil {
 		return out, false, err
 	}
-	out.Refs, err = rd.refs(&out)
+	if !rd.o.ValuesOnly {
+		out.Refs, err = rd.refs(&out)
+	}
 	return out, err == nil, err
 }
 
@@ -194,7 +204,7 @@ func (n *Node) ReadRange(ctx context.Context, prefix, after string, limit int, o
 	}
 	defer rd.close()
 	size := 0
-	one := func(entity string) (bool, error) {
+	one := func(view merge.View, entity string) (bool, error) {
 		if hidden(prefix, entity) || !strings.HasPrefix(entity, prefix) {
 			return true, nil
 		}
@@ -203,7 +213,7 @@ func (n *Node) ReadRange(ctx context.Context, prefix, after string, limit int, o
 				return true, err
 			}
 		}
-		r, found, err := rd.read(entity, "")
+		r, found, err := rd.readFrom(view, entity, "")
 		if err != nil || !found {
 			return true, err
 		}
@@ -216,14 +226,14 @@ func (n *Node) ReadRange(ctx context.Context, prefix, after string, limit int, o
 		return true, nil
 	}
 	if rd.v != nil {
-		err = n.eachOf(ctx, rd.v, rd.view, after, one)
+		err = n.eachOf(ctx, rd.v, rd.view, after, func(entity string) (bool, error) { return one(rd.view, entity) })
 		return out, more, err
 	}
-	for entity, err := range rd.view.entitiesFrom(ctx, n, prefix, after) {
+	for d, err := range rd.view.documentsFrom(ctx, n, prefix, after) {
 		if err != nil {
 			return nil, false, err
 		}
-		if next, err := one(entity); err != nil || !next {
+		if next, err := one(d.view, d.entity); err != nil || !next {
 			return out, more, err
 		}
 	}

@@ -60,10 +60,42 @@ func parseItem(entity string, b []byte) (ViewItem, error) {
 type source interface {
 	merge.View
 	entitiesFrom(ctx context.Context, n *Node, prefix, after string) iter.Seq2[string, error]
+	documentsFrom(ctx context.Context, n *Node, prefix, after string) iter.Seq2[holder, error]
 }
 
-func (v *rows) entitiesFrom(ctx context.Context, n *Node, prefix, after string) iter.Seq2[string, error] {
-	return n.entities(ctx, v.r, prefix, after)
+// A holder is an entity and a view that holds at least its rows, until the next is
+// asked for.
+type holder struct {
+	entity string
+	view   merge.View
+}
+
+func (v *rows) documentsFrom(ctx context.Context, _ *Node, prefix, after string) iter.Seq2[holder, error] {
+	return func(yield func(holder, error) bool) {
+		for d, err := range v.documents(ctx, prefix, after) {
+			if err != nil {
+				yield(holder{}, err)
+				return
+			}
+			if !yield(holder{d.entity, d}, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (v *past) documentsFrom(ctx context.Context, n *Node, prefix, after string) iter.Seq2[holder, error] {
+	return func(yield func(holder, error) bool) {
+		for entity, err := range v.entitiesFrom(ctx, n, prefix, after) {
+			if !yield(holder{entity, v}, err) {
+				return
+			}
+		}
+	}
+}
+
+func (v *rows) entitiesFrom(ctx context.Context, _ *Node, prefix, after string) iter.Seq2[string, error] {
+	return v.entities(ctx, prefix, after)
 }
 
 func (v *past) entitiesFrom(ctx context.Context, n *Node, prefix, after string) iter.Seq2[string, error] {
