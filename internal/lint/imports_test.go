@@ -60,6 +60,14 @@ var layers = map[string]layer{
 		tests:  []string{"github.com/cockroachdb/pebble/v2"}, // the benchmarks run raw Pebble beside the node
 	},
 
+	// What takes the place of another database's library, for whom it has the same
+	// interface.
+	"datastore": {
+		own:    []string{".", "catalog", "delta", "storage/pebblestore"},
+		others: []string{"github.com/ipfs/go-datastore"},
+		tests:  []string{"clock", "storage"},
+	},
+
 	"api":        {own: []string{".", "catalog", "clock", "delta", "merge", "merge/schema", "node"}},
 	"api/server": {own: []string{".", "catalog", "clock", "delta", "node", "feed", "api"}, others: []string{"github.com/prometheus/client_golang"}},
 	"api/client": {own: []string{".", "backup", "clock", "delta", "node", "api", "api/server"}},
