@@ -159,12 +159,8 @@ type entry struct {
 
 // entries yields what stands below a prefix as of a cut, "" being now, by key.
 func (d *Datastore) entries(ctx context.Context, prefix, at string) iter.Seq2[entry, error] {
-	below := ds.NewKey(prefix).String()
-	if below != "/" {
-		below += "/"
-	}
 	return func(yield func(entry, error) bool) {
-		for r, err := range d.node.ExportAt(ctx, d.space.start(below), at) {
+		for r, err := range d.node.ExportAt(ctx, d.space.start(below(prefix)), at) {
 			if err != nil {
 				yield(entry{}, fmt.Errorf("datastore: query: %w", err))
 				return
@@ -183,4 +179,12 @@ func (d *Datastore) entries(ctx context.Context, prefix, at string) iter.Seq2[en
 			}
 		}
 	}
+}
+
+// below returns how the keys begin that lie below a query's prefix.
+func below(prefix string) string {
+	if clean := ds.NewKey(prefix).String(); clean != "/" {
+		return clean + "/"
+	}
+	return "/"
 }
