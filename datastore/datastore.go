@@ -149,7 +149,7 @@ func (d *Datastore) Close() error {
 	}
 	d.mu.Unlock()
 	for _, r := range open {
-		r.end()
+		r.end(rhizome.ErrClosed)
 	}
 	if !d.owned {
 		return nil

@@ -29,9 +29,9 @@ func (d *Datastore) Query(ctx context.Context, q query.Query) (query.Results, er
 	d.open[r] = struct{}{}
 	d.mu.Unlock()
 	if d.ctx.Err() != nil { // Close may not have seen it
-		r.end()
+		r.end(rhizome.ErrClosed)
 	}
-	return query.ResultsFromIterator(q, query.Iterator{Next: r.take, Close: func() error { r.end(); return nil }}), nil
+	return query.ResultsFromIterator(q, query.Iterator{Next: r.take, Close: func() error { r.end(nil); return nil }}), nil
 }
 
 // results are those of a query that has not ended.
@@ -43,6 +43,7 @@ type results struct {
 	// mu lets Close of the datastore end them while they are taken.
 	mu    sync.Mutex
 	ended bool
+	cut   error // what is told once of results that Close has ended
 	next  func() (query.Entry, error, bool)
 	stop  func()
 }
@@ -52,7 +53,9 @@ func (r *results) take() (query.Result, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.ended {
-		return query.Result{}, false
+		err := r.cut
+		r.cut = nil
+		return query.Result{Error: err}, err != nil
 	}
 	e, err, ok := r.next()
 	if err != nil {
@@ -61,13 +64,14 @@ func (r *results) take() (query.Result, bool) {
 	return query.Result{Entry: e}, ok
 }
 
-// end gives up what the query holds. It may be called again.
-func (r *results) end() {
+// end gives up what the query holds. It may be called again. Who takes more
+// results gets the error, if there is one.
+func (r *results) end(cut error) {
 	r.cancel()
 	r.release()
 	r.mu.Lock()
 	if !r.ended {
-		r.ended = true
+		r.ended, r.cut = true, cut
 		r.stop()
 	}
 	r.mu.Unlock()

@@ -49,6 +49,9 @@ func (im *crdtImport) run(a *app, interrupt context.Context) (err error) {
 	if im.into == "" {
 		im.into = im.namespace
 	}
+	if _, err := datastore.AppendDocument(nil, ds.NewKey(im.into), ds.NewKey("/"), nil); err != nil {
+		return api.NewProblem(api.CodeValidation, err.Error(), "name another one with --into")
+	}
 	base, err := datastore.OpenPebble(im.dir)
 	if err != nil {
 		return im.problem(err)
