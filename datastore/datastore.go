@@ -253,7 +253,7 @@ func (d *Datastore) readName(ctx context.Context, name, at string) (found, bool,
 	if err := d.check(ctx); err != nil {
 		return found{}, false, err
 	}
-	read, err := d.node.GetMany(ctx, []rhizome.Key{{Entity: name}}, rhizome.ReadOptions{Raw: true, At: at})
+	read, err := d.node.GetMany(ctx, []rhizome.Key{{Entity: name}}, rhizome.ReadOptions{Raw: true, NoCIDs: true, At: at})
 	if err != nil {
 		return found{}, false, fmt.Errorf("datastore: %w", err)
 	}

@@ -92,7 +92,7 @@ func (d *Datastore) writeNew(ctx context.Context, writes []write) (n uint64, err
 	for i := range writes {
 		keys[i].Entity = writes[i].name
 	}
-	read, err := d.node.GetMany(ctx, keys, rhizome.ReadOptions{Raw: true})
+	read, err := d.node.GetMany(ctx, keys, rhizome.ReadOptions{Raw: true, NoCIDs: true})
 	if err != nil {
 		return 0, fmt.Errorf("datastore: %w", err)
 	}

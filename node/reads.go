@@ -67,6 +67,9 @@ func (n *Node) reader(ctx context.Context, o ReadOptions) (*reader, error) {
 		n: n, o: o, view: &n.rows, from: n.db, cids: make(map[clock.EntryID]string), expand: o.Expand,
 		rules: func(string) *merge.Rules { return nil }, close: func() {},
 	}
+	if o.NoCIDs {
+		rd.cids = nil
+	}
 	now := n.Catalog()
 	switch {
 	case o.View != "" && o.Raw:
