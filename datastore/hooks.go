@@ -132,4 +132,3 @@ func (d *Datastore) tellAll() (since string, err error) {
 		}
 	}
 }
-

@@ -2,12 +2,13 @@ package datastore_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	ds "github.com/ipfs/go-datastore"
 	"pgregory.net/rapid"
@@ -53,12 +54,6 @@ func (r *recorder) until(ctx context.Context, text string) []string {
 		r.cond.Wait()
 	}
 	return slices.Clone(r.told)
-}
-
-func (r *recorder) clear() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.told = nil
 }
 
 // Hooks tell each change of one node once, in order, whichever call made it: also
@@ -108,8 +103,8 @@ func TestHooks(t *testing.T) {
 	})
 }
 
-// Hooks tell on a node what another one wrote, and nothing of what lost to a newer
-// value; what is outside of the namespace they do not tell.
+// Hooks tell on a node what another one wrote, as they do there; what is outside
+// of the namespace they do not tell.
 func TestHooksRemote(t *testing.T) {
 	a, b := openPair(t)
 	ra, rb := newRecorder(), newRecorder()
@@ -141,18 +136,7 @@ func TestHooksRemote(t *testing.T) {
 // Where a node gets a peer's state in place of its writes, hooks tell of a reset
 // and of every key there is, and go on from there.
 func TestHooksReset(t *testing.T) {
-	dir := t.TempDir()
-	alone, err := rhizome.Open(t.Context(), rhizome.Options{Dir: dir, Create: true, Offline: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	// No address is in this invite: the nodes do not meet until they are told to.
-	invite, err := alone.Invite(t.Context())
-	if err := errors.Join(err, alone.Close()); err != nil {
-		t.Fatal(err)
-	}
-	a := openNode(t, rhizome.Options{Dir: dir, Listen: []string{loopback}})
-	b := openNode(t, rhizome.Options{Listen: []string{loopback}, Join: invite})
+	a, b := openApart(t)
 	r := newRecorder()
 	newStore(t, b, "/app", r.options())
 	da := newStore(t, a, "/app", nil)
@@ -175,5 +159,66 @@ func TestHooksReset(t *testing.T) {
 	want := []string{"reset", "put /0 old", "put /1 old", "put /2 old", "put /3 old", "put /4 old", "put /end "}
 	if !slices.Equal(got, want) {
 		t.Errorf("told %q, want %q", got, want)
+	}
+}
+
+// Of two values written at once the nodes are told of the newer one alone, each
+// once; the older one is told where it was written. A delete that takes away the
+// newer of the two brings the older one to light, and one of both leaves nothing.
+func TestHooksConcurrent(t *testing.T) {
+	a, b := openApart(t)
+	ra, rb := newRecorder(), newRecorder()
+	da, db := newStore(t, a, "/app", ra.options()), newStore(t, b, "/app", rb.options())
+	put := func(d *datastore.Datastore, k, v string) {
+		t.Helper()
+		if err := d.Put(t.Context(), ds.NewKey(k), []byte(v)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(da, "k", "older")
+	put(da, "light", "older")
+	for last := time.Now().UnixMilli(); time.Now().UnixMilli() <= last+1; { // clocks are in milliseconds
+		runtime.Gosched()
+	}
+	put(db, "k", "newer")
+	put(db, "light", "newer")
+	if err := db.Delete(t.Context(), ds.NewKey("light")); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.AddPeer(t.Context(), a.Addrs()[0]); err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range []*replicated{{Datastore: da, to: db, behind: true}, {Datastore: db, to: da, behind: true}} {
+		if v, err := d.Get(t.Context(), ds.NewKey("k")); err != nil || string(v) != "newer" {
+			t.Fatalf("%s, %v: the clocks of the nodes differ", v, err)
+		}
+	}
+	if err := da.Delete(t.Context(), ds.NewKey("k")); err != nil { // of both values
+		t.Fatal(err)
+	}
+	put(da, "end", "")
+	ta, tb := ra.until(t.Context(), "put /end "), rb.until(t.Context(), "put /end ")
+	keyed := func(told []string, k string) (out []string) {
+		for _, x := range told {
+			if strings.Contains(x, k) {
+				out = append(out, x)
+			}
+		}
+		return out
+	}
+	for _, c := range []struct {
+		node string
+		told []string
+		key  string
+		want []string
+	}{
+		{"a", ta, "/k", []string{"put /k older", "put /k newer", "delete /k"}},
+		{"a", ta, "/light", []string{"put /light older", "put /light newer", "put /light older"}},
+		{"b", tb, "/k", []string{"put /k newer", "delete /k"}},
+		{"b", tb, "/light", []string{"put /light newer", "delete /light", "put /light older"}},
+	} {
+		if got := keyed(c.told, c.key); !slices.Equal(got, c.want) {
+			t.Errorf("node %s told %q of %s, want %q", c.node, got, c.key, c.want)
+		}
 	}
 }

@@ -62,7 +62,7 @@ func rest(ctx context.Context, d ds.Read, q query.Query) ([]query.Entry, error) 
 }
 
 // sameAnswers compares a datastore with the model.
-func sameAnswers(t *rapid.T, ctx context.Context, d, model ds.Datastore, q query.Query) {
+func sameAnswers(ctx context.Context, t *rapid.T, d, model ds.Datastore, q query.Query) {
 	got, err := rest(ctx, d, q)
 	if err != nil {
 		t.Fatal(err)
@@ -132,7 +132,7 @@ func TestModel(t *testing.T) {
 				_, err := n.Compact(ctx, rhizome.CompactOptions{Force: true})
 				do(err, nil)
 			},
-			"query": func(t *rapid.T) { sameAnswers(t, ctx, d, model, modelQuery(t)) },
+			"query": func(t *rapid.T) { sameAnswers(ctx, t, d, model, modelQuery(t)) },
 			"": func(t *rapid.T) {
 				got, err := d.Get(ctx, last)
 				want, werr := model.Get(ctx, last)
@@ -146,6 +146,6 @@ func TestModel(t *testing.T) {
 				}
 			},
 		})
-		sameAnswers(t, ctx, d, model, query.Query{Orders: []query.Order{query.OrderByKey{}}})
+		sameAnswers(ctx, t, d, model, query.Query{Orders: []query.Order{query.OrderByKey{}}})
 	})
 }

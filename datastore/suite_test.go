@@ -2,6 +2,7 @@ package datastore_test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"testing"
 	"time"
@@ -191,6 +192,23 @@ func openPair(t *testing.T) (a, b *rhizome.Node) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return a, openNode(t, rhizome.Options{Listen: []string{loopback}, Join: invite})
+}
+
+// openApart opens two nodes of one space that meet only when they are told to: no
+// address is in the invite.
+func openApart(t *testing.T) (a, b *rhizome.Node) {
+	t.Helper()
+	dir := t.TempDir()
+	alone, err := rhizome.Open(t.Context(), rhizome.Options{Dir: dir, Create: true, Offline: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	invite, err := alone.Invite(t.Context())
+	if err := errors.Join(err, alone.Close()); err != nil {
+		t.Fatal(err)
+	}
+	a = openNode(t, rhizome.Options{Dir: dir, Listen: []string{loopback}})
 	return a, openNode(t, rhizome.Options{Listen: []string{loopback}, Join: invite})
 }
 

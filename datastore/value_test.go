@@ -67,20 +67,8 @@ func TestSizes(t *testing.T) {
 // Large values that two nodes write at once do not mix: both show the same one,
 // whole; and the next write leaves nothing of either.
 func TestConcurrentLargeValues(t *testing.T) {
-	dirs := [2]string{t.TempDir(), t.TempDir()}
-	first, err := rhizome.Open(t.Context(), rhizome.Options{Dir: dirs[0], Create: true, Offline: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	invite, err := first.Invite(t.Context())
-	if err := errors.Join(err, first.Close()); err != nil {
-		t.Fatal(err)
-	}
-	var stores [2]*datastore.Datastore
-	for i, o := range []rhizome.Options{{Dir: dirs[0]}, {Dir: dirs[1], Join: invite}} {
-		o.Listen = []string{loopback}
-		stores[i] = newStore(t, openNode(t, o), "/app", nil)
-	}
+	a, b := openApart(t)
+	stores := [2]*datastore.Datastore{newStore(t, a, "/app", nil), newStore(t, b, "/app", nil)}
 	// All pairs of one part, two and five.
 	sizes := []int{10, 300 << 10, 900 << 10}
 	for i, s := range sizes {

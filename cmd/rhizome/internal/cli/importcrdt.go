@@ -45,7 +45,7 @@ func crdtFlags(cmd *cobra.Command, im *crdtImport) {
 }
 
 // run imports the store into the node.
-func (im *crdtImport) run(a *app, interrupt context.Context) (err error) {
+func (im *crdtImport) run(interrupt context.Context, a *app) (err error) {
 	if im.into == "" {
 		im.into = im.namespace
 	}
@@ -72,12 +72,12 @@ func (im *crdtImport) run(a *app, interrupt context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
-	return im.send(a, interrupt, c, store)
+	return im.send(interrupt, a, c, store)
 }
 
 // send sends the values as documents. An interrupt ends them, so that the node
 // commits what it has.
-func (im *crdtImport) send(a *app, interrupt context.Context, c *client.Client, store *datastore.CRDT) error {
+func (im *crdtImport) send(interrupt context.Context, a *app, c *client.Client, store *datastore.CRDT) error {
 	in, out := io.Pipe()
 	source := make(chan error, 1)
 	go func() {

@@ -181,7 +181,7 @@ An entity that is no object, or has members named "id" or "$…", stands in
 		run: func(cmd *cobra.Command, args []string) error {
 			if format == formatCRDT {
 				crdt.dir = args[0]
-				return crdt.run(a, cmd.Context())
+				return crdt.run(cmd.Context(), a)
 			}
 			if cmd.Flags().Changed("namespace") || cmd.Flags().Changed("into") {
 				return usage(cmd, "--namespace and --into go with --format %s", formatCRDT)
