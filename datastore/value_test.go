@@ -46,6 +46,10 @@ func TestSizes(t *testing.T) {
 		if err != nil || len(log) != 1 || len(log[0].Txns) != 1 {
 			t.Errorf("%d bytes: %d entries, %v, want one transaction", size, len(log), err)
 		}
+		r, err := d.Node().Get(t.Context(), "app/k", "")
+		if err != nil || len(r.Survivors) != 1 && len(r.Survivors) != (size+(192<<10)-1)/(192<<10) {
+			t.Errorf("%d bytes: %d registers, %v: something has stayed of what was there", size, len(r.Survivors), err)
+		}
 	}
 	var large *datastore.ValueError
 	if err := d.Put(t.Context(), k, make([]byte, datastore.MaxValueBytes+1)); !errors.As(err, &large) {
@@ -170,6 +174,10 @@ func TestBatchSizes(t *testing.T) {
 		all, err := rest(t.Context(), d, query.Query{Prefix: fmt.Sprint(c.keys)})
 		if err != nil || len(all) != c.keys {
 			t.Errorf("%d of %d keys are there, %v", len(all), c.keys, err)
+		}
+		before = d.Node().Cursor()
+		if err := b.Commit(t.Context()); err != nil || d.Node().Cursor() != before {
+			t.Errorf("a batch that was committed is written again, %v", err)
 		}
 	}
 }
