@@ -35,7 +35,7 @@ const (
 	crdtValues    = "s/k"
 	crdtValueName = "/v"
 
-	// crdtNewest is the newest format that is known, of v0.6.4 and later.
+	// crdtNewest is the newest format that is known, that of v0.6.8.
 	crdtNewest = 1
 )
 
