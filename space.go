@@ -190,6 +190,12 @@ func (n *Node) ReadRange(ctx context.Context, prefix, after string, limit int, o
 	return n.core.ReadRange(ctx, prefix, after, limit, o)
 }
 
+// Scan yields what ReadRange reads, without a bound and from one snapshot, which
+// is held until it ends.
+func (n *Node) Scan(ctx context.Context, prefix, after string, o ReadOptions) iter.Seq2[Reading, error] {
+	return n.core.Scan(ctx, prefix, after, o)
+}
+
 // GetMany reads many keys at once, from one snapshot, in their order: no more than
 // 64 MiB of values.
 func (n *Node) GetMany(ctx context.Context, keys []Key, o ReadOptions) ([]KeyRead, error) {

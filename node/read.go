@@ -33,16 +33,23 @@ func checkKey(entity string, p delta.Path) error {
 	return nil
 }
 
-// reading adds the provenance to a reading of the kernel.
+// reading adds the provenance to a reading of the kernel; nil cids leave the CIDs
+// out.
 func (n *Node) reading(r storage.Reader, cids map[clock.EntryID]string, entity string, p delta.Path, in *merge.Reading) (Reading, error) {
-	out := shown(entity, p, in)
+	out := Reading{
+		Entity: entity, Path: p, Value: in.Value, Conflicts: in.Conflicts, ETag: etagText(in.ETag),
+		Rules: in.Rules, Absent: in.Absent, Errors: in.Errors,
+	}
 	for i := range in.Properties {
 		prop := &in.Properties[i]
 		for j := range prop.Survivors {
 			s := &prop.Survivors[j]
-			cid, err := n.cidOf(r, s.Dot.Entry(), cids)
-			if err != nil {
-				return out, err
+			cid := ""
+			if cids != nil {
+				var err error
+				if cid, err = n.cidOf(r, s.Dot.Entry(), cids); err != nil {
+					return out, err
+				}
 			}
 			key, _ := n.store.Lanes.Key(s.Dot.Lane)
 			v := Survivor{
@@ -57,14 +64,6 @@ func (n *Node) reading(r storage.Reader, cids map[clock.EntryID]string, entity s
 		}
 	}
 	return out, nil
-}
-
-// shown is a reading of what is shown alone.
-func shown(entity string, p delta.Path, in *merge.Reading) Reading {
-	return Reading{
-		Entity: entity, Path: p, Value: in.Value, Conflicts: in.Conflicts, ETag: etagText(in.ETag),
-		Rules: in.Rules, Absent: in.Absent, Errors: in.Errors,
-	}
 }
 
 // maxKnownCIDs bounds the CIDs that one export remembers.

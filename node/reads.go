@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"iter"
 	"strings"
 
 	"github.com/rhizome-p2p/rhizome/catalog"
@@ -35,7 +36,7 @@ func (n *Node) Read(ctx context.Context, entity string, p delta.Path, o ReadOpti
 	if !found {
 		return Reading{}, notFound(entity, p, o.At)
 	}
-	if o.At == "" && !o.ValuesOnly {
+	if o.At == "" {
 		out.Incoming, err = n.incoming(entity)
 	}
 	return out, err
@@ -66,6 +67,9 @@ func (n *Node) reader(ctx context.Context, o ReadOptions) (*reader, error) {
 	rd := &reader{
 		n: n, o: o, view: &n.rows, from: n.db, cids: make(map[clock.EntryID]string), expand: o.Expand,
 		rules: func(string) *merge.Rules { return nil }, close: func() {},
+	}
+	if o.NoCIDs {
+		rd.cids = nil
 	}
 	now := n.Catalog()
 	switch {
@@ -106,10 +110,7 @@ func (rd *reader) readFrom(view merge.View, entity string, p delta.Path) (Readin
 	for _, text := range r.Alarms {
 		rd.n.Alarm("conflict", text, "see both values with get --lossless, and write the right one")
 	}
-	out := shown(entity, p, &r)
-	if !rd.o.ValuesOnly {
-		out, err = rd.n.reading(rd.from, rd.cids, entity, p, &r)
-	}
+	out, err := rd.n.reading(rd.from, rd.cids, entity, p, &r)
 	if err != nil || rd.expand == 0 {
 		return out, err == nil, err
 	}
@@ -117,9 +118,7 @@ func (rd *reader) readFrom(view merge.View, entity string, p delta.Path) (Readin
 	if out.Value, err = x.Value(out.Value, rd.expand, entity); err != nil {
 		return out, false, err
 	}
-	if !rd.o.ValuesOnly {
-		out.Refs, err = rd.refs(&out)
-	}
+	out.Refs, err = rd.refs(&out)
 	return out, err == nil, err
 }
 
@@ -198,13 +197,38 @@ func (n *Node) ReadRange(ctx context.Context, prefix, after string, limit int, o
 	if limit <= 0 {
 		limit = 1000
 	}
-	rd, err := n.pinned(ctx, o)
-	if err != nil {
-		return nil, false, err
-	}
-	defer rd.close()
 	size := 0
-	one := func(view merge.View, entity string) (bool, error) {
+	for r, err := range n.Scan(ctx, prefix, after, o) {
+		if err != nil {
+			return out, false, err
+		}
+		size += r.bytes()
+		if len(out) == limit || size > maxRangeBytes && len(out) > 0 {
+			return out, true, nil
+		}
+		out = append(out, KeyRead{Entity: r.Entity, Found: true, Reading: r})
+	}
+	return out, false, nil
+}
+
+// Scan yields what ReadRange reads, without a bound and from one snapshot, which
+// is held until it ends.
+func (n *Node) Scan(ctx context.Context, prefix, after string, o ReadOptions) iter.Seq2[Reading, error] {
+	return func(yield func(Reading, error) bool) {
+		rd, err := n.pinned(ctx, o)
+		if err == nil {
+			defer rd.close()
+			err = rd.scan(ctx, prefix, after, func(r Reading) bool { return yield(r, nil) })
+		}
+		if err != nil {
+			yield(Reading{}, err)
+		}
+	}
+}
+
+// scan calls f for each reading as long as it returns true.
+func (rd *reader) scan(ctx context.Context, prefix, after string, f func(Reading) bool) error {
+	one := func(view merge.View, entity string) (more bool, err error) {
 		if hidden(prefix, entity) || !strings.HasPrefix(entity, prefix) {
 			return true, nil
 		}
@@ -217,27 +241,20 @@ func (n *Node) ReadRange(ctx context.Context, prefix, after string, limit int, o
 		if err != nil || !found {
 			return true, err
 		}
-		size += r.bytes()
-		if len(out) == limit || size > maxRangeBytes && len(out) > 0 {
-			more = true
-			return false, nil
-		}
-		out = append(out, KeyRead{Entity: entity, Found: true, Reading: r})
-		return true, nil
+		return f(r), nil
 	}
 	if rd.v != nil {
-		err = n.eachOf(ctx, rd.v, rd.view, after, func(entity string) (bool, error) { return one(rd.view, entity) })
-		return out, more, err
+		return rd.n.eachOf(ctx, rd.v, rd.view, after, func(entity string) (bool, error) { return one(rd.view, entity) })
 	}
-	for d, err := range rd.view.documentsFrom(ctx, n, prefix, after) {
+	for d, err := range rd.view.documentsFrom(ctx, rd.n, prefix, after) {
 		if err != nil {
-			return nil, false, err
+			return err
 		}
-		if next, err := one(d.view, d.entity); err != nil || !next {
-			return out, more, err
+		if more, err := one(d.view, d.entity); err != nil || !more {
+			return err
 		}
 	}
-	return out, more, nil
+	return nil
 }
 
 // GetMany reads many keys at once, from one snapshot, in their order. What would

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -142,6 +143,35 @@ func TestViewsMakeRoom(t *testing.T) {
 		b.views.mu.Unlock()
 		if size > 2000 || size != sum {
 			t.Errorf("after %s: %d bytes, accounted %d", name, size, sum)
+		}
+	}
+}
+
+// A read without CIDs shows all else, however it is asked for.
+func TestNoCIDs(t *testing.T) {
+	b := viewBench(t, 0)
+	b.put("host/1", "/load", int64(1))
+	one := Key{Entity: "host/1"}
+	for _, o := range []ReadOptions{{}, {Raw: true}, {At: b.Cursor()}} {
+		o.NoCIDs = false
+		with, err := b.GetMany(t.Context(), []Key{one}, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.NoCIDs = true
+		without, err := b.GetMany(t.Context(), []Key{one}, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range with[0].Reading.Survivors {
+			s := &with[0].Reading.Survivors[i]
+			if s.CID == "" || without[0].Reading.Survivors[i].CID != "" {
+				t.Errorf("%+v: CID %q, and %q without", o, s.CID, without[0].Reading.Survivors[i].CID)
+			}
+			s.CID = ""
+		}
+		if !reflect.DeepEqual(with, without) {
+			t.Errorf("%+v: without CIDs %+v, with them %+v", o, without, with)
 		}
 	}
 }

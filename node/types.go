@@ -146,9 +146,9 @@ type ReadOptions struct {
 	// Expand is how far references are followed: in the lossy value, and of a
 	// lossless reading in Refs.
 	Expand int
-	// ValuesOnly leaves out Survivors, Refs and Incoming, which cost more than all
-	// else: for those who want what is shown and its ETag.
-	ValuesOnly bool
+	// NoCIDs leaves out of which entries the survivors are, so that nothing is
+	// read but the entity: an entry may be a hundred times as large.
+	NoCIDs bool
 }
 
 // A Change is one transaction as the node applied it.

@@ -37,6 +37,10 @@ func TestMain(m *testing.M) {
 //	field NAME FIELD VALUE       compare a field of the last JSON on stdout, or,
 //	                             where VALUE is missing, set NAME to it
 func TestScripts(t *testing.T) {
+	fixture, err := filepath.Abs("../../datastore/testdata/crdt") // a store of go-ds-crdt
+	if err != nil {
+		t.Fatal(err)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(e *testscript.Env) error {
@@ -44,6 +48,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("XDG_STATE_HOME", e.WorkDir+"/state")
 			e.Setenv("XDG_CONFIG_HOME", e.WorkDir+"/config")
 			e.Setenv("RHIZOME_REPO", e.WorkDir+"/repo")
+			e.Setenv("FIXTURE", fixture)
 			e.Values[nodesKey{}] = map[string]*exec.Cmd{}
 			e.Values[jobsKey{}] = map[string]*job{}
 			return nil

@@ -60,14 +60,22 @@ var layers = map[string]layer{
 		tests:  []string{"history", "github.com/cockroachdb/pebble/v2"}, // the benchmarks run raw Pebble beside the node
 	},
 
+	// What takes the place of another database's library, for whom it has the same
+	// interface.
+	"datastore": {
+		own:    []string{".", "catalog", "delta", "storage", "storage/pebblestore"},
+		others: []string{"github.com/ipfs/go-datastore"},
+		tests:  []string{"clock"},
+	},
+
 	"api":        {own: []string{".", "catalog", "clock", "delta", "merge", "merge/schema", "node"}},
 	"api/server": {own: []string{".", "catalog", "clock", "delta", "node", "feed", "api"}, others: []string{"github.com/prometheus/client_golang"}},
 	"api/client": {own: []string{".", "backup", "clock", "delta", "node", "api", "api/server"}},
 
 	"cmd/rhizome": {own: []string{"cmd/rhizome/internal/cli"}, tests: []string{"api"}},
 	"cmd/rhizome/internal/cli": {
-		own:    []string{".", "backup", "clock", "delta", "merge", "merge/schema", "node", "api", "api/server", "api/client", "cmd/rhizome/internal/config", "simnet", "simnet/workload", "synthesize"},
-		others: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term"},
+		own:    []string{".", "backup", "clock", "delta", "merge", "merge/schema", "node", "api", "api/server", "api/client", "cmd/rhizome/internal/config", "datastore", "simnet", "simnet/workload", "synthesize"},
+		others: []string{"github.com/ipfs/go-datastore", "github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term"},
 	},
 	"cmd/rhizome/internal/config": {own: []string{".", "api", "api/server"}, others: []string{"github.com/pelletier/go-toml/v2"}},
 

@@ -160,8 +160,9 @@ with "$". See import for the form of a line.
 
 func (a *app) importCmd() *cobra.Command {
 	var format string
+	var crdt crdtImport
 	cmd := a.command(spec{
-		use: "import FILE|- [--format F]", short: "Write documents from JSON Lines",
+		use: "import FILE|-|DIR [--format F]", short: "Write documents from JSON Lines",
 		long: `A line is an entity: {"id": "host/web-1", "os": "linux", …}. It is merged into what
 is there, whole or not at all, and only what differs is written, so that an import
 can be interrupted and run again. At a bad line nothing after it is written.
@@ -172,10 +173,19 @@ An entity that is no object, or has members named "id" or "$…", stands in
 
   {"id": "x", "$value": 5}
   {"id": "x", "os": "linux", "$bags": {"/tags": ["a", "b"]}, "$counters": {"/boots": 7}}
-` + feedHelp + ` One bad delta is reported, and the rest goes in.`,
-		example: "rhizome import hosts.jsonl\nssh web-1 rhizome export host/ | rhizome import -",
-		codes:   reach(api.CodeValidation), min: 1, max: 1,
+` + feedHelp + ` One bad delta is reported, and the rest goes in.
+` + crdtHelp,
+		example: "rhizome import hosts.jsonl\nssh web-1 rhizome export host/ | rhizome import -\n" +
+			"rhizome import --format go-ds-crdt ~/.app/datastore --namespace /app",
+		codes: reach(api.CodeNotFound, api.CodeValidation), min: 1, max: 1,
 		run: func(cmd *cobra.Command, args []string) error {
+			if format == formatCRDT {
+				crdt.dir = args[0]
+				return crdt.run(cmd.Context(), a)
+			}
+			if cmd.Flags().Changed("namespace") || cmd.Flags().Changed("into") {
+				return usage(cmd, "--namespace and --into go with --format %s", formatCRDT)
+			}
 			if err := checkFormat(cmd, format); err != nil {
 				return err
 			}
@@ -187,6 +197,8 @@ An entity that is no object, or has members named "id" or "$…", stands in
 		},
 	})
 	formatFlag(cmd, &format)
+	cmd.Flags().Lookup("format").Usage += "; " + formatCRDT + ": a directory"
+	crdtFlags(cmd, &crdt)
 	return cmd
 }
 
