@@ -31,6 +31,8 @@ type network struct {
 	mu       sync.Mutex
 	sessions map[gossip.SessionID]*p2p.Session
 	book     peerBook
+
+	outbox outbox
 }
 
 // peerBook is what is remembered of peers and of the own addresses.
@@ -52,10 +54,16 @@ const maxBook = 1024
 
 func newNetwork(n *Node) *network {
 	space := n.repo.genesis.id()
-	return &network{
-		n: n, topic: "/rhizome/1/" + hex.EncodeToString(space[:]),
+	w := &network{
+		n: n, topic: "/rhizome/2/" + hex.EncodeToString(space[:]),
 		ready: make(chan struct{}), sessions: make(map[gossip.SessionID]*p2p.Session),
 	}
+	w.outbox.send = func(messages [][]byte) {
+		if err := w.host.Publish(w.topic, gossip.PackPublished(messages...)); err != nil {
+			n.log.Debug("publish", "error", err)
+		}
+	}
+	return w
 }
 
 func readPeers(dir string) (b peerBook, err error) {
@@ -128,6 +136,7 @@ func (n *Node) connect(inv *invite) error {
 }
 
 func (w *network) close() error {
+	w.outbox.drain()
 	return w.host.Close()
 }
 
@@ -164,9 +173,10 @@ func (w *network) session(id gossip.SessionID) *p2p.Session {
 // brings.
 func (w *network) Publish(message []byte) {
 	<-w.ready
-	if err := w.host.Publish(w.topic, message); err != nil {
-		w.n.log.Debug("publish", "error", err)
-	}
+	w.mu.Lock()
+	peers := len(w.sessions)
+	w.mu.Unlock()
+	w.outbox.put(message, linger(peers))
 }
 
 // Learn implements node.Transport: it notes where peers listen.
@@ -225,6 +235,10 @@ func (w *network) Validate(_, from string, data []byte) (any, p2p.Verdict) {
 	if err != nil {
 		w.n.log.Warn("bad gossip", "from", from, "error", err)
 		return nil, p2p.Reject
+	}
+	// From its author, where the author reaches all of our peers: nobody needs it.
+	if author, err := p2p.PeerID(entries[0].Key.Author[:]); err == nil && author == from && w.n.core.Covers(from) {
+		return entries, p2p.Keep
 	}
 	return entries, p2p.Accept
 }

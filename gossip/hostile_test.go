@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -566,6 +567,44 @@ func TestPublished(t *testing.T) {
 		if ps, err := ParsePublished(labSpace, all[:n]); err == nil && len(ps) == 3 {
 			t.Fatalf("%d of %d bytes read as all", n, len(all))
 		}
+	}
+}
+
+// Messages that are put together read as all of what each reads as, compressed
+// where that helps and bounded in what they become.
+func TestPackPublished(t *testing.T) {
+	s := newStage(t)
+	s.greet()
+	o, entries := s.lack(batchFrom + 1)
+	var messages [][]byte
+	for _, e := range entries {
+		messages = append(messages, AppendPublished(nil, o.lane, e))
+	}
+	if one := PackPublished(messages[0]); !bytes.Equal(one, messages[0]) {
+		t.Error("a small message is not sent as it is")
+	}
+	packed := PackPublished(messages...)
+	if plain := slices.Concat(messages...); packed[0] != publishedPacked || len(packed) >= len(plain) {
+		t.Errorf("%d bytes of %d", len(packed), len(plain))
+	}
+	ps, err := ParsePublished(labSpace, packed)
+	if err != nil || len(ps) != len(entries) {
+		t.Fatalf("%d entries, %v", len(ps), err)
+	}
+	for i := range ps {
+		if ps[i].Entry.Hash != entries[i].Hash || ps[i].Key != o.lane {
+			t.Errorf("entry %d is another", i)
+		}
+	}
+	last := len(messages) - 1
+	messages[last] = bytes.Clone(messages[last])
+	messages[last][len(messages[last])-1] ^= 1
+	if _, err := ParsePublished(labSpace, PackPublished(messages...)); !errors.Is(err, delta.ErrMalformed) {
+		t.Errorf("a bad entry among good ones: %v", err)
+	}
+	bomb := encoder().EncodeAll(make([]byte, maxPublishedPlain+1), []byte{publishedPacked})
+	if _, err := ParsePublished(labSpace, bomb); !errors.Is(err, delta.ErrMalformed) {
+		t.Errorf("%d bytes of %d: %v", maxPublishedPlain+1, len(bomb), err)
 	}
 }
 

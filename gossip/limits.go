@@ -1,6 +1,9 @@
 package gossip
 
-import "github.com/rhizome-p2p/rhizome/oplog"
+import (
+	"github.com/rhizome-p2p/rhizome/delta"
+	"github.com/rhizome-p2p/rhizome/oplog"
+)
 
 const (
 	// MaxMessageBytes bounds one message of the sync protocol: a chunk of the
@@ -49,9 +52,17 @@ const (
 	// where that is less.
 	manyEntries = 1024
 
+	// maxLinks bounds the neighbours that a peer tells of: more than it may have
+	// connections.
+	maxLinks = 1024
+
 	// MaxPublishBytes is the size up to which entries are put together in one
 	// gossip message.
 	MaxPublishBytes = 256 << 10
+
+	// maxPublishedPlain bounds a message's decompressed size: what was put together
+	// up to that size, and one entry of the largest more, with its head.
+	maxPublishedPlain = MaxPublishBytes + delta.MaxEntryBytes + 1<<10
 )
 
 // Times of the protocol, in milliseconds of the caller's clock.

@@ -186,6 +186,13 @@ type Machine struct {
 
 	probedAll int64 // when ProbeAll last asked
 
+	// linksDue is when the peers are to be told of each other, 0 for not at all,
+	// and linksTold that they have been. covered is what Covered returns.
+	linksDue  int64
+	linksTold bool
+	covered   map[string]bool
+	covers    uint64 // the version of covered
+
 	// now is the machine's own time, which never goes back, and wall what the
 	// caller's clock said last: a clock that is set back must not make what is
 	// due wait until it has caught up.
@@ -255,7 +262,9 @@ type session struct {
 	pull       *pull
 	serve      *serve
 	probe      *probe
-	joinedRoot digest.Sum // the root at which a join was last begun
+	link       link          // what stands for it
+	links      map[link]bool // whom it has sessions with, as it says
+	joinedRoot digest.Sum    // the root at which a join was last begun
 	alarmed    bool
 }
 
@@ -321,7 +330,7 @@ func (m *Machine) SetAddrs(addrs []string) {
 // Opened tells that a session to a peer stands.
 func (m *Machine) Opened(now int64, id SessionID, node, addr string, outbound bool) {
 	m.advance(now)
-	s := &session{id: id, node: node, addr: addr, outbound: outbound, lastSeen: now, proofsTold: make(map[clock.LaneID]uint64)}
+	s := &session{id: id, node: node, link: linkOf(node), addr: addr, outbound: outbound, lastSeen: now, proofsTold: make(map[clock.LaneID]uint64)}
 	m.forget(id)
 	m.sessions[id] = s
 	at, _ := slices.BinarySearchFunc(m.order, s, bySession)
@@ -339,8 +348,11 @@ func (m *Machine) Closed(now int64, id SessionID) {
 		return
 	}
 	m.forget(id)
-	if s.greeted && !s.dropped {
-		m.remember(s)
+	if s.greeted {
+		m.relinked()
+		if !s.dropped {
+			m.remember(s)
+		}
 	}
 	if m.pulling == id {
 		m.pulling = 0
@@ -470,6 +482,8 @@ func (m *Machine) dispatch(s *session, k kind, r *reader, msg *Message) ([]Task,
 		if a := r.texts(maxAddrs); r.err == nil {
 			m.effects = append(m.effects, Learn{a})
 		}
+	case kindLinks:
+		return nil, m.onLinks(s, r)
 	case kindTwin:
 		m.raiseTwin("peer " + s.node + " sees it")
 	case kindHashAsk, kindHash, kindChainAsk, kindChain, kindProof:
@@ -494,6 +508,7 @@ func (m *Machine) onHello(s *session, h *hello) error {
 	m.effects = append(m.effects, Learn{h.Addrs})
 	m.checkTwins(s)
 	m.spreadAddrs(s)
+	m.relinked()
 	return nil
 }
 
@@ -569,6 +584,7 @@ func (m *Machine) Tick(now int64) {
 			m.sendRoot(s, 0, true)
 		}
 	}
+	m.tellLinks()
 	m.checkStall()
 	m.checkProbes()
 	m.pullNext()

@@ -12,7 +12,7 @@ import (
 
 // Protocol is the version of the messages below. A peer with another one is
 // told so and dropped.
-const Protocol = 2
+const Protocol = 3
 
 // Every message is a byte for its kind and its fields in order. Numbers are
 // uvarints; bytes and texts have their length in front; sums are 32 bytes.
@@ -37,12 +37,13 @@ const (
 	kindJoin                     // digests of my state's buckets
 	kindJoinHave                 // the survivors in one of my buckets
 	kindState                    // about a state that is served: see package compaction
-	lastKind     = kindState
+	kindLinks                    // whom I have sessions with
+	lastKind     = kindLinks
 )
 
 var kindNames = [...]string{
 	"", "hello", "root", "have", "need-full", "pull", "chunk", "end", "credit",
-	"hash?", "hash", "chain?", "chain", "proof", "addrs", "twin", "join", "join-have", "state",
+	"hash?", "hash", "chain?", "chain", "proof", "addrs", "twin", "join", "join-have", "state", "links",
 }
 
 // String returns the message's name as scripts print it.

@@ -70,6 +70,7 @@ type Node struct {
 	replica *Replica
 	askers  []asker
 	nonce   uint64
+	covers  uint64 // the version of covered
 
 	events chan func(now int64) (Step, error)
 	// chunks has no room: one that has been read waits with its session. Of those
@@ -90,6 +91,9 @@ type Node struct {
 
 	// failure is why the node stopped or refuses writes.
 	failure atomic.Pointer[failure]
+
+	// covered is what the machine's Covered returned last.
+	covered atomic.Pointer[map[string]bool]
 
 	// visible is the ordinal up to which changes are durable and shown.
 	visible atomic.Uint64
@@ -244,6 +248,10 @@ func (n *Node) try(f func(int64) (Step, error)) (Step, error) {
 		return Step{}, n.writeError()
 	}
 	n.history.Store(n.replica.log.History())
+	if c, version := n.replica.machine.Covered(); version != n.covers {
+		n.covers = version
+		n.covered.Store(&c)
+	}
 	n.answer()
 	n.noticeCatalog()
 	if t := n.replica.state.touched; len(t) > 0 {
@@ -483,6 +491,13 @@ func (n *Node) Received(id gossip.SessionID, message []byte) {
 func (n *Node) Published(entries []gossip.Published) {
 	n.traffic.publishedIn.Add(uint64(len(entries)))
 	n.do(func(now int64) (Step, error) { return n.replica.Published(now, entries) })
+}
+
+// Covers reports whether what a peer itself publishes reaches all other peers of
+// this node without being passed on.
+func (n *Node) Covers(peer string) bool {
+	c := n.covered.Load()
+	return c != nil && (*c)[peer]
 }
 
 // Twin tells that another process with this node's identity was met.

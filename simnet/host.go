@@ -271,7 +271,7 @@ func (h *host) perform(s *node.Step) {
 	}
 	h.answered(s)
 	for _, p := range s.Publish {
-		pub := w.newPublication(p)
+		pub := w.newPublication(h, p)
 		for i := range pub.entries {
 			w.archive.add(pub.entries[i].Entry)
 		}

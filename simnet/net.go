@@ -267,14 +267,15 @@ func seedOf(name string) uint64 {
 // host passing it on once, as gossipsub does.
 type publication struct {
 	data    []byte
+	by      *host // who published it
 	mark    uint64
 	at      time.Duration      // when it was published
 	entries []gossip.Published // nil where the bytes are bad
 	seen    []uint64           // bit set of hosts
 }
 
-func (w *World) newPublication(data []byte) *publication {
-	p := &publication{data: data, mark: mark(data), at: w.now}
+func (w *World) newPublication(by *host, data []byte) *publication {
+	p := &publication{data: data, by: by, mark: mark(data), at: w.now}
 	// Verified once for the world: the outcome depends on the bytes alone.
 	entries, err := gossip.ParsePublished(w.space, data)
 	if err == nil {
@@ -305,8 +306,13 @@ func (p *publication) reached(h *host) bool {
 }
 
 // spread passes a publication on to a host's neighbours: its own to all, others'
-// along its mesh.
+// along its mesh, but for what reaches them all from its author.
 func (w *World) spread(h *host, p *publication, from *host) {
+	if from != nil && from == p.by {
+		if covered, _ := h.r.Machine().Covered(); covered[from.name] {
+			return
+		}
+	}
 	for _, e := range h.sessions {
 		if from == nil || e.mesh && e.peer != from {
 			w.hop(p, e)
@@ -324,12 +330,12 @@ func (w *World) hop(p *publication, e *end) {
 		return
 	}
 	if from.hostile == Lie && from.net.IntN(3) == 0 {
-		p = w.newPublication(from.lie(p.data))
+		p = w.newPublication(p.by, from.lie(p.data))
 	}
 	if a, ok := w.hits(Corrupt, from, to); ok {
-		p = w.newPublication(flip(p.data, a.By))
+		p = w.newPublication(p.by, flip(p.data, a.By))
 	} else if a, ok := w.hits(Truncate, from, to); ok {
-		p = w.newPublication(p.data[:a.By%int64(len(p.data))])
+		p = w.newPublication(p.by, p.data[:a.By%int64(len(p.data))])
 	}
 	delay := e.link.latency + w.resent(e, len(p.data))
 	if a, ok := w.hits(Reorder, from, to); ok {

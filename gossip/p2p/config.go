@@ -92,6 +92,8 @@ type Verdict int
 const (
 	// Accept relays the message and hands it to Gossiped.
 	Accept Verdict = iota
+	// Keep hands it to Gossiped and relays it to nobody: all have it.
+	Keep
 	// Ignore drops it and blames nobody.
 	Ignore
 	// Reject drops it and blames the peer that forwarded it, who ought to have

@@ -154,6 +154,10 @@ func (g *gossip) validate(_ context.Context, from peer.ID, m *pubsub.Message) pu
 	case Accept:
 		g.enqueue(gossiped{topic: m.GetTopic(), from: from, decoded: decoded, bytes: len(m.Data)})
 		return pubsub.ValidationAccept
+	case Keep:
+		g.carried.delivered.Add(1)
+		g.enqueue(gossiped{topic: m.GetTopic(), from: from, decoded: decoded, bytes: len(m.Data)})
+		return pubsub.ValidationIgnore // which means to pubsub: tell nobody
 	case Ignore:
 		return pubsub.ValidationIgnore
 	default:

@@ -116,6 +116,9 @@ func (c scene) modelled(t *testing.T) (*spread, []simnet.Link) {
 // listener is the handler of a host that only gossips.
 type listener struct {
 	heard func(data []byte)
+	// covers reports whether what came from a host is its own, and reaches all
+	// others that this host is linked to without being passed on.
+	covers func(from string, data []byte) bool
 }
 
 func (listener) Opened(*p2p.Session)           {}
@@ -123,8 +126,38 @@ func (listener) Received(*p2p.Session, []byte) {}
 func (listener) Closed(*p2p.Session, error)    {}
 func (listener) Twin(string)                   {}
 
-func (l listener) Validate(_, _ string, data []byte) (any, p2p.Verdict) { return data, p2p.Accept }
-func (l listener) Gossiped(_, _ string, decoded any)                    { l.heard(decoded.([]byte)) }
+func (l listener) Validate(_, from string, data []byte) (any, p2p.Verdict) {
+	if l.covers(from, data) {
+		return data, p2p.Keep
+	}
+	return data, p2p.Accept
+}
+func (l listener) Gossiped(_, _ string, decoded any) { l.heard(decoded.([]byte)) }
+
+// linked says which hosts are linked to each.
+func (c scene) linked(links []simnet.Link) []map[int]bool {
+	out := make([]map[int]bool, c.hosts)
+	for i := range out {
+		out[i] = make(map[int]bool)
+	}
+	for _, l := range links {
+		out[l.Dials][l.To], out[l.To][l.Dials] = true, true
+	}
+	return out
+}
+
+// covers is the rule of gossip.Machine.Covered for a host that knows all links.
+func (c scene) covers(host int, ids []string, linked []map[int]bool) func(string, []byte) bool {
+	return func(from string, data []byte) bool {
+		author := int(binary.BigEndian.Uint64(data) % uint64(c.hosts))
+		for o := range linked[host] {
+			if o != author && !linked[author][o] {
+				return false
+			}
+		}
+		return from == ids[author]
+	}
+}
 
 // real spreads as many publications of a size by gossipsub, over links with the
 // same latencies.
@@ -187,7 +220,7 @@ func (c scene) gossipers(t *testing.T, r *router, links []simnet.Link, heard fun
 	t.Helper()
 	hosts := make([]*p2p.Host, c.hosts)
 	keys := make([]ed25519.PrivateKey, c.hosts)
-	addrs := make([]string, c.hosts)
+	addrs, ids := make([]string, c.hosts), make([]string, c.hosts)
 	for i := range hosts {
 		seed := sha256.Sum256(fmt.Appendf(nil, "gossiper %d", i))
 		keys[i] = ed25519.NewKeyFromSeed(seed[:])
@@ -195,11 +228,13 @@ func (c scene) gossipers(t *testing.T, r *router, links []simnet.Link, heard fun
 		if err != nil {
 			t.Fatal(err)
 		}
+		ids[i] = id
 		addrs[i] = fmt.Sprintf("/ip4/%s/udp/%d/quic-v1/p2p/%s", addrOf(i).IP, port, id)
 	}
+	linked := c.linked(links)
 	for i := range hosts {
 		cfg := p2p.Config{
-			Key: keys[i], Topics: []string{topic}, Handler: listener{heard},
+			Key: keys[i], Topics: []string{topic}, Handler: listener{heard, c.covers(i, ids, linked)},
 			Listen: []string{fmt.Sprintf("/ip4/%s/udp/%d/quic-v1", addrOf(i).IP, port)},
 		}
 		for _, l := range links {

@@ -96,11 +96,14 @@ func (t *transport) Closed(s *p2p.Session, _ error) {
 }
 
 // Validate implements p2p.Handler.
-func (t *transport) Validate(_, _ string, data []byte) (any, p2p.Verdict) {
+func (t *transport) Validate(_, from string, data []byte) (any, p2p.Verdict) {
 	entries, err := gossip.ParsePublished(space, data)
 	if err != nil {
 		t.h.w.broken("%s hears bad gossip: %v", t.h.name, err)
 		return nil, p2p.Reject
+	}
+	if author, err := p2p.PeerID(entries[0].Key.Author[:]); err == nil && author == from && t.h.core.Covers(from) {
+		return entries, p2p.Keep
 	}
 	return entries, p2p.Accept
 }
