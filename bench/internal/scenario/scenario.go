@@ -1,0 +1,124 @@
+// Package scenario says what is measured and runs it: each system in processes
+// of its own, in turn, and every value read back and compared.
+package scenario
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// A System is what is measured.
+type System string
+
+// The systems.
+const (
+	Ours     System = "rhizome"
+	Peer     System = "peer"      // go-ds-crdt with its usual exchange
+	PeerFast System = "peer-fast" // go-ds-crdt with a plain exchange
+	Limit    System = "pebble"    // raw Pebble
+)
+
+// column returns the name of a system's column in the report.
+func (s System) column() string {
+	switch s {
+	case Ours:
+		return "ours"
+	case PeerFast:
+		return "peer_fast"
+	case Limit:
+		return "limit"
+	}
+	return "peer"
+}
+
+// family names what systems share on disk: the exchange of blocks leaves no
+// trace there.
+func (s System) family() string {
+	if s == PeerFast {
+		return string(Peer)
+	}
+	return string(s)
+}
+
+func (s System) isPeer() bool { return s == Peer || s == PeerFast }
+
+// A Metric is one figure of a scenario.
+type Metric struct{ Name, Unit string }
+
+// The metrics.
+var (
+	rate        = Metric{"rate", "/s"}
+	p50         = Metric{"p50", "ms"}
+	p99         = Metric{"p99", "ms"}
+	elapsed     = Metric{"time", "s"}
+	elapsedAll  = Metric{"time_all", "s"}
+	wireBytes   = Metric{"wire_bytes", "B"}
+	wireOneWay  = Metric{"wire_bytes_one_way", "B"} // of the two ways the one that carried more
+	wirePayload = Metric{"wire_per_payload", "×"}
+	rowsLeft    = Metric{"rows_left", ""}
+	pairsLeft   = Metric{"pairs_left", ""} // of the database, with log and blocks, after compaction
+	diskBytes   = Metric{"disk_bytes", "B"}
+	diskBefore  = Metric{"disk_bytes_before", "B"}
+	rss         = Metric{"rss", "B"}
+)
+
+// A Sample is the figures of one run of one system, by metric.
+type Sample map[Metric]float64
+
+// A Scenario is one thing that is measured.
+type Scenario struct {
+	Name  string
+	About string
+	// Durability says what is on disk when.
+	Durability string
+	Metrics    []Metric
+	Systems    []System
+
+	run func(ctx context.Context, c *cell) (Sample, error)
+}
+
+var (
+	everyone  = []System{Ours, Peer, PeerFast, Limit}
+	replicas  = []System{Ours, Peer, PeerFast}
+	unrivaled = []System{Ours, Limit}
+)
+
+const (
+	perCall  = "one fsync before each call returns, on every side"
+	perBatch = "one fsync before each batch returns, on every side"
+	bothEnds = "an fsync before each put returns, and at the receiver before the put counts as seen"
+	atTheEnd = "all of it is on the receiver's disk before the clock stops"
+)
+
+// All returns all scenarios, in the order in which they are run.
+func All() []Scenario {
+	return []Scenario{
+		{"put-single", "2,000 puts of fresh keys by one writer", perCall, []Metric{rate, p50, p99, rss}, everyone, puts(2000, 1)},
+		{"put-64", "20,000 puts of fresh keys by 64 writers", perCall, []Metric{rate, p50, p99, rss}, everyone, puts(20_000, 64)},
+		{"batch-100", "20,000 fresh keys in batches of 100", perBatch, []Metric{rate, rss}, everyone, batches(20_000, 100)},
+		{"batch-1000", "50,000 fresh keys in batches of 1,000", perBatch, []Metric{rate, rss}, everyone, batches(50_000, 1000)},
+		{"visible", "from the start of a put to its showing at another replica, 300 puts, one after another", bothEnds, []Metric{p50, p99, rss}, replicas, visible(300)},
+		{"burst", "5,000 puts by 64 writers, until another replica has all of them", bothEnds, []Metric{elapsed, wireBytes, rss}, replicas, burst(5000, 64)},
+	}
+}
+
+// Select returns the scenarios of a list of names; "all" is all of them.
+func Select(names string) ([]Scenario, error) {
+	all := All()
+	if names == "all" {
+		return all, nil
+	}
+	var known []string
+	for _, s := range all {
+		known = append(known, s.Name)
+	}
+	wanted := strings.Split(names, ",")
+	for _, n := range wanted {
+		if !slices.Contains(known, n) {
+			return nil, fmt.Errorf("no scenario %q; there are all, %s", n, strings.Join(known, ", "))
+		}
+	}
+	return slices.DeleteFunc(all, func(s Scenario) bool { return !slices.Contains(wanted, s.Name) }), nil
+}
