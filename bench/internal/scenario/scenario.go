@@ -92,6 +92,12 @@ const (
 	atTheEnd = "all of it is on the receiver's disk before the clock stops"
 )
 
+var freshMetrics = []Metric{elapsed, rate, wireBytes, wirePayload, rss}
+
+func aboutFresh(n string) string {
+	return "a replica that begins with nothing gets " + n + " keys of a put each, from its opening; raw Pebble writes them in batches of 1,000"
+}
+
 // All returns all scenarios, in the order in which they are run.
 func All() []Scenario {
 	return []Scenario{
@@ -101,6 +107,17 @@ func All() []Scenario {
 		{"batch-1000", "50,000 fresh keys in batches of 1,000", perBatch, []Metric{rate, rss}, everyone, batches(50_000, 1000)},
 		{"visible", "from the start of a put to its showing at another replica, 300 puts, one after another", bothEnds, []Metric{p50, p99, rss}, replicas, visible(300)},
 		{"burst", "5,000 puts by 64 writers, until another replica has all of them", bothEnds, []Metric{elapsed, wireBytes, rss}, replicas, burst(5000, 64)},
+		{"fresh-1000", aboutFresh("1,000"), atTheEnd, freshMetrics, everyone, fresh(1000, 1)},
+		{"fresh-10000", aboutFresh("10,000"), atTheEnd, freshMetrics, everyone, fresh(10_000, 1)},
+		{"fresh-50000", aboutFresh("50,000"), atTheEnd, freshMetrics, everyone, fresh(50_000, 1)},
+		{"fresh-1000000", aboutFresh("1,000,000") + "; the source was written by 64 writers, which share entries", atTheEnd, freshMetrics, unrivaled, fresh(1_000_000, 64)},
+		{"resync", "two replicas with the same 10,000 keys wrote 100 more each while apart: from connecting until both have all", bothEnds, []Metric{elapsed, wireBytes, wireOneWay, rss}, replicas, resync(10_000)},
+		{"ten", "ten replicas that know each other put 100 keys each, until all have all 1,000", bothEnds, []Metric{elapsed, wireBytes, rss}, replicas, ten(1000)},
+		{"overwrite-remove", "one key is overwritten 3,000 times (rate) and then removed (time); rows of the state that are left", perCall, []Metric{rate, elapsed, rowsLeft, rss}, everyone, overwriteRemove(3000)},
+		{"put-remove", "2,000 keys, each put and removed (pairs a second); rows of the state that are left, and pairs of the whole database after compaction", perCall, []Metric{rate, rowsLeft, pairsLeft, rss}, everyone, putRemove(2000)},
+		{"disk", "20,000 keys put by 64 writers: the database's files before and after compaction, logs included; time is that of compaction", perCall, []Metric{diskBefore, diskBytes, elapsed, rss}, everyone, disk(20_000, 64)},
+		{"list", "keys and values under a prefix that has 1,000 of 1,000,000 keys, 200 times, and all 1,000,000 once", "reads alone", []Metric{p50, p99, elapsedAll, rss}, everyone, list(1_000_000, 200)},
+		{"memory", "peak of a process that takes 20,000 puts by 64 writers and lists all of them", perCall, []Metric{rss}, everyone, memory(20_000, 64)},
 	}
 }
 

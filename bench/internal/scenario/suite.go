@@ -44,6 +44,8 @@ type suite struct {
 	cfg Config
 	// base holds the directories of the scenario that runs.
 	base string
+	// ready are the prepared stores that are there.
+	ready map[string]bool
 }
 
 // results are the samples of one scenario: by system, by run.
@@ -65,7 +67,7 @@ func Run(ctx context.Context, cfg Config, rep *report.Report) error {
 		if err != nil {
 			return fmt.Errorf("make a directory: %w", err)
 		}
-		x := &suite{cfg: cfg, base: base}
+		x := &suite{cfg: cfg, base: base, ready: make(map[string]bool)}
 		res := x.runScenario(ctx, s)
 		if err := os.RemoveAll(base); err != nil {
 			return fmt.Errorf("remove what was measured: %w", err)
