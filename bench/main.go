@@ -79,7 +79,8 @@ func measure(ctx context.Context, args []string, out, progress io.Writer) error 
 	format := flags.String("o", "table", "output: table, json or markdown")
 	limit := flags.Duration("limit", time.Minute, "time limit of what is measured in one cell")
 	scale := flags.Float64("scale", 1, "factor, at most 1, for all counts")
-	dir := flags.String("dir", "", "where to make temporary directories; the disk that is measured")
+	dir := flags.String("dir", os.TempDir(), "where to make temporary directories; the disk that is measured")
+	docs := flags.Bool("write", false, "renew docs/benchmarks.md and its charts")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -94,14 +95,16 @@ func measure(ctx context.Context, args []string, out, progress io.Writer) error 
 	if err != nil {
 		return err
 	}
+	if *docs {
+		if err := checkDocs(*names, *scale); err != nil {
+			return err
+		}
+	}
 	self, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("find this program: %w", err)
 	}
-	if *dir == "" {
-		*dir = os.TempDir()
-	}
-	rep, err := report.New(*dir, strings.Join(append([]string{"bench"}, args...), " "))
+	rep, err := report.New(*dir, strings.Join(append([]string{"go -C bench run ."}, args...), " "))
 	if err != nil {
 		return err
 	}
@@ -119,6 +122,23 @@ func measure(ctx context.Context, args []string, out, progress io.Writer) error 
 	if len(rep.Errors) > 0 {
 		return errors.New(strings.Join(rep.Errors, "\n"))
 	}
+	if *docs {
+		return rep.WriteDocs(docsDir)
+	}
+	return nil
+}
+
+// docsDir is seen from the module's directory, in which `go -C bench run` runs the program.
+const docsDir = "../docs"
+
+// checkDocs says before all the measuring what would be wrong after it.
+func checkDocs(names string, scale float64) error {
+	if names != "all" || scale != 1 {
+		return errors.New("-write wants all scenarios at full scale: the page has no room for less")
+	}
+	if _, err := os.Stat(docsDir); err != nil {
+		return fmt.Errorf("-write wants to be run in the directory of the bench module: %w", err)
+	}
 	return nil
 }
 
@@ -128,6 +148,8 @@ func writer(format string) (func(*report.Report, io.Writer) error, error) {
 		return (*report.Report).WriteTable, nil
 	case "json":
 		return (*report.Report).WriteJSON, nil
+	case "markdown":
+		return (*report.Report).WriteMarkdown, nil
 	}
 	return nil, fmt.Errorf("no output %q; there are table, json and markdown", format)
 }

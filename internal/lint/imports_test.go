@@ -100,7 +100,7 @@ var layers = map[string]layer{
 	"bench/internal/pebbleside":  {own: []string{"bench/internal/side"}, others: []string{"github.com/cockroachdb/pebble/v2"}},
 	"bench/internal/report":      {own: []string{"bench/internal/stat"}, others: []string{"golang.org/x/sys"}},
 	"bench/internal/rhizomeside": {own: []string{".", "bench/internal/side"}},
-	"bench/internal/scenario":    {own: []string{"bench/internal/report", "bench/internal/side", "bench/internal/stat", "bench/internal/worker"}},
+	"bench/internal/scenario":    {own: []string{"bench/internal/report", "bench/internal/side", "bench/internal/stat", "bench/internal/worker"}, tests: []string{"bench/internal/pebbleside"}},
 	"bench/internal/side":        {},
 	"bench/internal/stat":        {},
 	"bench/internal/worker":      {own: []string{"bench/internal/meter", "bench/internal/pebbleside", "bench/internal/side"}},

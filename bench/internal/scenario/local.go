@@ -67,21 +67,21 @@ func overwriteRemove(n int) func(context.Context, *cell) (Sample, error) {
 		if _, err := c.verify(ctx, w, 0, 1, 7+uint64(n)-1); err != nil {
 			return nil, err
 		}
+		// The rate stands also where the removal comes to its limit.
+		sample := Sample{rate: float64(n) / written.Seconds()}
 		removed, err := c.measure(ctx, w, worker.Request{Op: worker.Remove, Count: 1})
 		if err != nil {
-			return nil, err
+			return sample, err
 		}
-		most, err := c.peak()
-		if err != nil {
+		if sample[rss], err = c.peak(); err != nil {
 			return nil, err
 		}
 		if _, err := c.verify(ctx, w, 0, 0, 7); err != nil {
 			return nil, err
 		}
 		left, err := c.do(ctx, w, worker.Request{Op: worker.Sizes})
-		return Sample{
-			rate: float64(n) / written.Seconds(), elapsed: removed.Seconds(), rowsLeft: float64(left.Rows), rss: most,
-		}, err
+		sample[elapsed], sample[rowsLeft] = removed.Seconds(), float64(left.Rows)
+		return sample, err
 	}
 }
 

@@ -106,7 +106,8 @@ func (x *suite) runScenario(ctx context.Context, s Scenario) *results {
 	return res
 }
 
-// runCell runs one system once and returns how long it was measured.
+// runCell runs one system once and returns how long it was measured. Of a cell
+// that comes to its limit, what it had measured before is kept.
 func (x *suite) runCell(ctx context.Context, s Scenario, system System, run int, res *results) float64 {
 	c := &cell{suite: x, system: system, dir: filepath.Join(x.base, fmt.Sprintf("run-%d-%s", run, system))}
 	err := os.Mkdir(c.dir, 0o700)
@@ -118,10 +119,16 @@ func (x *suite) runCell(ctx context.Context, s Scenario, system System, run int,
 		err = end
 	}
 	what := fmt.Sprintf("%s, run %d, %s", s.Name, run+1, system)
+	if err == nil || errors.Is(err, worker.ErrLate) && sample != nil {
+		if res.samples[system] == nil {
+			res.samples[system] = make(map[int]Sample)
+		}
+		res.samples[system][run] = sample
+	}
 	switch {
 	case errors.Is(err, worker.ErrLate):
-		res.notes[system] = fmt.Sprintf("over %v", x.cfg.Limit)
-		fmt.Fprintf(x.cfg.Progress, "%s: over %v\n", what, x.cfg.Limit)
+		res.notes[system] = fmt.Sprintf("over %g s", x.cfg.Limit.Seconds())
+		fmt.Fprintf(x.cfg.Progress, "%s: %s\n", what, res.notes[system])
 		if !system.isPeer() {
 			res.errs = append(res.errs, fmt.Sprintf("%s: %v", what, err))
 		}
@@ -132,10 +139,6 @@ func (x *suite) runCell(ctx context.Context, s Scenario, system System, run int,
 		fmt.Fprintf(x.cfg.Progress, "%s: %v\n", what, err)
 		return c.took
 	}
-	if res.samples[system] == nil {
-		res.samples[system] = make(map[int]Sample)
-	}
-	res.samples[system][run] = sample
 	fmt.Fprintf(x.cfg.Progress, "%s: %.3f s\n", what, c.took)
 	return c.took
 }

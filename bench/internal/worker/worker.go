@@ -87,7 +87,7 @@ type Reply struct {
 }
 
 // Seconds is how long the measured part took.
-func (r Reply) Seconds() float64 { return float64(r.End-r.Begin) / 1e9 }
+func (r *Reply) Seconds() float64 { return float64(r.End-r.Begin) / 1e9 }
 
 // An Opener opens a system; what it returns may be a side.Replica.
 type Opener func(ctx context.Context, o side.Options) (side.Store, error)
@@ -160,14 +160,14 @@ func (w *server) replica() (side.Replica, error) {
 }
 
 // clock runs what is measured and notes its times.
-func (rep *Reply) clock(f func() error) error {
+func (r *Reply) clock(f func() error) error {
 	var err error
-	if rep.Begin, err = meter.Now(); err != nil {
+	if r.Begin, err = meter.Now(); err != nil {
 		return err
 	}
 	if err := f(); err != nil {
 		return err
 	}
-	rep.End, err = meter.Now()
+	r.End, err = meter.Now()
 	return err
 }
