@@ -105,7 +105,7 @@ func (l liar) Get(ctx context.Context, c cid.Cid) (blocks.Block, error) {
 	if _, err := l.Blockstore.Get(ctx, c); err != nil {
 		return nil, err
 	}
-	return blocks.NewBlockWithCid([]byte("another"), c)
+	return blocks.NewBlockWithCid(node("another").RawData(), c)
 }
 
 // TestExchangeChecks: a block that does not hash to its name is refused.

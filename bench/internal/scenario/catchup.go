@@ -58,7 +58,7 @@ func fresh(n, writers int) func(context.Context, *cell) (Sample, error) {
 		_, err = c.do(ctx, source, worker.Request{Op: worker.Forget}) // the next run's is another peer
 		bytes := sent + received
 		return Sample{
-			elapsed: c.took, rate: float64(n) / c.took, rss: most,
+			elapsed: c.took, openTime: opened.Seconds(), rate: float64(n) / c.took, rss: most,
 			wireBytes: bytes, wirePayload: bytes / float64(n*side.ValueBytes),
 		}, err
 	}

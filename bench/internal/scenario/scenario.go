@@ -53,6 +53,7 @@ var (
 	p50         = Metric{"p50", "ms"}
 	p99         = Metric{"p99", "ms"}
 	elapsed     = Metric{"time", "s"}
+	openTime    = Metric{"time_open", "s"} // within time
 	elapsedAll  = Metric{"time_all", "s"}
 	wireBytes   = Metric{"wire_bytes", "B"}
 	wireOneWay  = Metric{"wire_bytes_one_way", "B"} // of the two ways the one that carried more
@@ -92,7 +93,7 @@ const (
 	atTheEnd = "all of it is on the receiver's disk before the clock stops"
 )
 
-var freshMetrics = []Metric{elapsed, rate, wireBytes, wirePayload, rss}
+var freshMetrics = []Metric{elapsed, openTime, rate, wireBytes, wirePayload, rss}
 
 func aboutFresh(n string) string {
 	return "a replica that begins with nothing gets " + n + " keys of a put each, from its opening; raw Pebble writes them in batches of 1,000"

@@ -93,8 +93,8 @@ func (x *suite) runScenario(ctx context.Context, s Scenario) *results {
 	for run := 0; run < runs && ctx.Err() == nil; run++ {
 		for i := range s.Systems {
 			system := s.Systems[(i+run)%len(s.Systems)]
-			if res.notes[system] != "" {
-				continue // it has failed before, and would again
+			if res.notes[system] != "" || ctx.Err() != nil {
+				continue // what has failed before would again
 			}
 			took := x.runCell(ctx, s, system, run, res)
 			if system.isPeer() && took > slow.Seconds() && x.cfg.Runs == 0 {

@@ -61,6 +61,9 @@ func Start(name string, cmd *exec.Cmd) (*Client, error) {
 // ErrLate says that the limit was reached; the worker may be gone then.
 func (c *Client) Do(ctx context.Context, req Request) (Reply, error) {
 	var rep Reply
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return rep, fmt.Errorf("%s: %s: %w", c.name, req.Op, ctx.Err())
+	}
 	if at, ok := ctx.Deadline(); ok {
 		left := time.Until(at)
 		if left <= 0 {

@@ -45,6 +45,15 @@ func (f *faulty) Put(ctx context.Context, key string, value []byte) error {
 	return f.Store.Put(ctx, key, value)
 }
 
+func (f *faulty) List(ctx context.Context, prefix string, each func(side.Item) error) error {
+	return f.Store.List(ctx, prefix, func(it side.Item) error {
+		if err := each(it); err != nil || f.fault != "repeats" {
+			return err
+		}
+		return each(it)
+	})
+}
+
 // TestMain makes the test a worker where a test says so.
 func TestMain(m *testing.M) {
 	if len(os.Args) == 3 && os.Args[1] == "worker" {
@@ -86,7 +95,7 @@ func must(t *testing.T, c *worker.Client, req worker.Request) worker.Reply {
 	return rep
 }
 
-// TestFaults: a value that is lost, changed or invented is reported with its key,
+// TestFaults: a value that is lost, changed, invented or shown twice is reported with its key,
 // and so is a worker that ends, with what it said.
 func TestFaults(t *testing.T) {
 	for _, tt := range []struct{ fault, want string }{
@@ -94,6 +103,7 @@ func TestFaults(t *testing.T) {
 		{"loses", side.Key(3) + " is missing"},
 		{"changes", side.Key(3) + " has another value"},
 		{"invents", side.Key(1_000_000) + " is there and should not be"},
+		{"repeats", side.Key(0) + " is there and should not be"},
 		{"refuses", "the disk is full"},
 		{"dies", "no more of this"},
 	} {
