@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"strings"
 	"text/template"
 
 	"github.com/rhizome-p2p/rhizome/bench/internal/stat"
@@ -172,11 +173,14 @@ func (r *Report) picture(c Chart, at func(float64) int, from, to float64) pictur
 	}
 	for e := from; e <= to; e++ {
 		x := math.Pow(10, e)
-		p.Lines = append(p.Lines, line{X: at(x), Top: firstGroup - 6, Bottom: y, Text: figure(x, c.Unit)})
+		p.Lines = append(p.Lines, line{X: at(x), Top: firstGroup - 6, Bottom: y, Text: round.Replace(figure(x, c.Unit))})
 	}
 	p.Height = y + 24
 	return p
 }
+
+// round takes the digits from a power of ten that say nothing.
+var round = strings.NewReplacer(".00 ", " ", ".0 ", " ")
 
 // row returns the row that a bar names, an empty one where it was not measured.
 func (r *Report) row(b Bar) Row {

@@ -1,9 +1,9 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"io"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -127,7 +127,7 @@ func (r *Report) lossesText(b *strings.Builder) {
 			losses = append(losses, loss{x, worst})
 		}
 	}
-	slices.SortStableFunc(losses, func(x, y loss) int { return int(math.Copysign(1, y.worst-x.worst)) })
+	slices.SortStableFunc(losses, func(x, y loss) int { return cmp.Compare(y.worst, x.worst) })
 	b.WriteString("## Where Rhizome is behind\n\n")
 	if len(losses) == 0 {
 		b.WriteString("In no row by more than 5 % of go-ds-crdt.\n\n")
