@@ -53,6 +53,7 @@ const setup = `## How they were set up
 - go-ds-crdt tells its heads again every second (a minute is its default) and has long gossip queues, so that a burst is not dropped.
 - Bytes on the wire are what the kernel counts as the payload of the TCP connections, handshakes included. Peak memory
   (` + "`rss`" + `) is that of the largest of the processes, which are one program and so begin equal.
+- Puts, batches and removals run side by side in ten slices, one system's after another's; all else runs as a whole, in turn.
 - Stores that are not what is measured are filled beforehand: Rhizome's by durable puts, the others' without fsyncs.
 `
 

@@ -131,11 +131,11 @@ func (c *cell) reconnect(ctx context.Context, a, b *worker.Client, dial string, 
 	var connected worker.Reply
 	err := inParallel([]*worker.Client{a, b}, func(i int, w *worker.Client) (err error) {
 		if i == 1 {
-			if connected, err = c.measure(ctx, w, worker.Request{Op: worker.Connect, Address: dial}); err != nil {
+			if connected, err = c.within(ctx, w, worker.Request{Op: worker.Connect, Address: dial}); err != nil {
 				return err
 			}
 		}
-		replies[i], err = c.measure(ctx, w, worker.Request{Op: worker.Await, Count: 2 * more})
+		replies[i], err = c.within(ctx, w, worker.Request{Op: worker.Await, Count: 2 * more})
 		return err
 	})
 	if err != nil {
@@ -221,10 +221,10 @@ func ten(n int) func(context.Context, *cell) (Sample, error) {
 		}
 		puts, awaits := make([]worker.Reply, tenReplicas), make([]worker.Reply, tenReplicas)
 		err = inParallel(c.workers, func(i int, w *worker.Client) (err error) {
-			if puts[i], err = c.measure(ctx, w, worker.Request{Op: worker.Put, First: i * share, Count: share, Seed: 6}); err != nil {
+			if puts[i], err = c.within(ctx, w, worker.Request{Op: worker.Put, First: i * share, Count: share, Seed: 6}); err != nil {
 				return err
 			}
-			awaits[i], err = c.measure(ctx, w, worker.Request{Op: worker.Await, Count: n})
+			awaits[i], err = c.within(ctx, w, worker.Request{Op: worker.Await, Count: n})
 			return err
 		})
 		if err != nil {

@@ -22,10 +22,14 @@ const prepareWithin = 15 * time.Minute
 // A cell is one run of one system in one scenario.
 type cell struct {
 	*suite
-	system  System
-	dir     string // of this cell alone
-	workers []*worker.Client
-	took    float64 // seconds of what was measured
+	scenario string
+	run      int
+	system   System
+	dir      string // of this cell alone
+	workers  []*worker.Client
+	took     float64 // seconds of what was measured
+	// last is the reply to the last slice, of a scenario in slices.
+	last worker.Reply
 }
 
 // count scales a number of keys or calls.
@@ -51,13 +55,20 @@ func (c *cell) do(ctx context.Context, w *worker.Client, req worker.Request) (wo
 	return w.Do(ctx, req)
 }
 
-// measure asks for what is measured, within the scenario's limit.
+// measure asks for what is measured, one thing after another.
 func (c *cell) measure(ctx context.Context, w *worker.Client, req worker.Request) (worker.Reply, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.cfg.Limit)
-	defer cancel()
-	rep, err := w.Do(ctx, req)
+	rep, err := c.within(ctx, w, req)
 	c.took += rep.Seconds()
 	return rep, err
+}
+
+// within asks for what is measured, within what is left of the cell's limit.
+// Unlike measure it may be called for several workers at once; who calls it says
+// how long all took.
+func (c *cell) within(ctx context.Context, w *worker.Client, req worker.Request) (worker.Reply, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.Limit-time.Duration(c.took*float64(time.Second)))
+	defer cancel()
+	return w.Do(ctx, req)
 }
 
 // alone starts a worker and opens a store without peers.

@@ -71,7 +71,7 @@ func burst(n, writers int) func(context.Context, *cell) (Sample, error) {
 			if i == 1 {
 				req.Op = worker.Await
 			}
-			replies[i], err = c.measure(ctx, w, req)
+			replies[i], err = c.within(ctx, w, req)
 			return err
 		})
 		if err != nil {

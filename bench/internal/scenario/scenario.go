@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/rhizome-p2p/rhizome/bench/internal/worker"
 )
 
 // A System is what is measured.
@@ -77,8 +79,24 @@ type Scenario struct {
 	Metrics    []Metric
 	Systems    []System
 
+	// run measures one cell. It is nil where the scenario comes in slices.
 	run func(ctx context.Context, c *cell) (Sample, error)
+	// sliced is a scenario whose cells run side by side, a slice of one after a
+	// slice of the next.
+	sliced *sliced
 }
+
+// A sliced scenario takes little time and much of the disk, whose mood changes by
+// the second: each system has all of its moods.
+type sliced struct {
+	// slice measures one of the slices.
+	slice func(ctx context.Context, c *cell, w *worker.Client, i int) (worker.Reply, error)
+	// finish says what all of them have come to.
+	finish func(ctx context.Context, c *cell, w *worker.Client) (Sample, error)
+}
+
+// sliceCount is how many slices a cell has.
+const sliceCount = 10
 
 var (
 	everyone  = []System{Ours, Peer, PeerFast, Limit}
@@ -102,23 +120,23 @@ func aboutFresh(n string) string {
 // All returns all scenarios, in the order in which they are run.
 func All() []Scenario {
 	return []Scenario{
-		{"put-single", "2,000 puts of fresh keys by one writer", perCall, []Metric{rate, p50, p99, rss}, everyone, puts(2000, 1)},
-		{"put-64", "20,000 puts of fresh keys by 64 writers", perCall, []Metric{rate, p50, p99, rss}, everyone, puts(20_000, 64)},
-		{"batch-100", "20,000 fresh keys in batches of 100", perBatch, []Metric{rate, rss}, everyone, batches(20_000, 100)},
-		{"batch-1000", "50,000 fresh keys in batches of 1,000", perBatch, []Metric{rate, rss}, everyone, batches(50_000, 1000)},
-		{"visible", "from the start of a put to its showing at another replica, 300 puts, one after another", bothEnds, []Metric{p50, p99, rss}, replicas, visible(300)},
-		{"burst", "5,000 puts by 64 writers, until another replica has all of them", bothEnds, []Metric{elapsed, wireBytes, rss}, replicas, burst(5000, 64)},
-		{"fresh-1000", aboutFresh("1,000"), atTheEnd, freshMetrics, everyone, fresh(1000, 1)},
-		{"fresh-10000", aboutFresh("10,000"), atTheEnd, freshMetrics, everyone, fresh(10_000, 1)},
-		{"fresh-50000", aboutFresh("50,000"), atTheEnd, freshMetrics, everyone, fresh(50_000, 1)},
-		{"fresh-1000000", aboutFresh("1,000,000") + "; the source was written by 64 writers, which share entries", atTheEnd, freshMetrics, unrivaled, fresh(1_000_000, 64)},
-		{"resync", "two replicas with the same 10,000 keys wrote 100 more each while apart: from connecting until both have all", bothEnds, []Metric{elapsed, wireBytes, wireOneWay, rss}, replicas, resync(10_000)},
-		{"ten", "ten replicas that know each other put 100 keys each, until all have all 1,000", bothEnds, []Metric{elapsed, wireBytes, rss}, replicas, ten(1000)},
-		{"overwrite-remove", "one key is overwritten 3,000 times (rate) and then removed (time); rows of the state that are left", perCall, []Metric{rate, elapsed, rowsLeft, rss}, everyone, overwriteRemove(3000)},
-		{"put-remove", "2,000 keys, each put and removed (pairs a second); rows of the state that are left, and pairs of the whole database after compaction", perCall, []Metric{rate, rowsLeft, pairsLeft, rss}, everyone, putRemove(2000)},
-		{"disk", "20,000 keys put by 64 writers: the database's files before and after compaction, logs included; time is that of compaction", perCall, []Metric{diskBefore, diskBytes, elapsed, rss}, everyone, disk(20_000, 64)},
-		{"list", "keys and values under a prefix that has 1,000 of 1,000,000 keys, 200 times, and all 1,000,000 once", "reads alone", []Metric{p50, p99, elapsedAll, rss}, everyone, list(1_000_000, 200)},
-		{"memory", "peak of a process that takes 20,000 puts by 64 writers and lists all of them", perCall, []Metric{rss}, everyone, memory(20_000, 64)},
+		{"put-single", "2,000 puts of fresh keys by one writer", perCall, []Metric{rate, p50, p99, rss}, everyone, nil, puts(2000, 1)},
+		{"put-64", "20,000 puts of fresh keys by 64 writers", perCall, []Metric{rate, p50, p99, rss}, everyone, nil, puts(20_000, 64)},
+		{"batch-100", "20,000 fresh keys in batches of 100", perBatch, []Metric{rate, rss}, everyone, nil, batches(20_000, 100)},
+		{"batch-1000", "50,000 fresh keys in batches of 1,000", perBatch, []Metric{rate, rss}, everyone, nil, batches(50_000, 1000)},
+		{"visible", "from the start of a put to its showing at another replica, 300 puts, one after another", bothEnds, []Metric{p50, p99, rss}, replicas, visible(300), nil},
+		{"burst", "5,000 puts by 64 writers, until another replica has all of them", bothEnds, []Metric{elapsed, wireBytes, rss}, replicas, burst(5000, 64), nil},
+		{"fresh-1000", aboutFresh("1,000"), atTheEnd, freshMetrics, everyone, fresh(1000, 1), nil},
+		{"fresh-10000", aboutFresh("10,000"), atTheEnd, freshMetrics, everyone, fresh(10_000, 1), nil},
+		{"fresh-50000", aboutFresh("50,000"), atTheEnd, freshMetrics, everyone, fresh(50_000, 1), nil},
+		{"fresh-1000000", aboutFresh("1,000,000") + "; the source was written by 64 writers, which share entries", atTheEnd, freshMetrics, unrivaled, fresh(1_000_000, 64), nil},
+		{"resync", "two replicas with the same 10,000 keys wrote 100 more each while apart: from connecting until both have all", bothEnds, []Metric{elapsed, wireBytes, wireOneWay, rss}, replicas, resync(10_000), nil},
+		{"ten", "ten replicas that know each other put 100 keys each, until all have all 1,000", bothEnds, []Metric{elapsed, wireBytes, rss}, replicas, ten(1000), nil},
+		{"overwrite-remove", "one key is overwritten 3,000 times (rate) and then removed (time); rows of the state that are left", perCall, []Metric{rate, elapsed, rowsLeft, rss}, everyone, nil, overwriteRemove(3000)},
+		{"put-remove", "2,000 keys, each put and removed (pairs a second); rows of the state that are left, and pairs of the whole database after compaction", perCall, []Metric{rate, rowsLeft, pairsLeft, rss}, everyone, nil, putRemove(2000)},
+		{"disk", "20,000 keys put by 64 writers: the database's files before and after compaction, logs included; time is that of compaction", perCall, []Metric{diskBefore, diskBytes, elapsed, rss}, everyone, disk(20_000, 64), nil},
+		{"list", "keys and values under a prefix that has 1,000 of 1,000,000 keys, 200 times, and all 1,000,000 once", "reads alone", []Metric{p50, p99, elapsedAll, rss}, everyone, list(1_000_000, 200), nil},
+		{"memory", "peak of a process that takes 20,000 puts by 64 writers and lists all of them", perCall, []Metric{rss}, everyone, memory(20_000, 64), nil},
 	}
 }
 

@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"context"
+	"errors"
 	"io"
 	"maps"
 	"os"
@@ -132,6 +133,35 @@ func TestRatiosArePairwise(t *testing.T) {
 	firsts := []string{order[0], order[4], order[8]}
 	if !slices.Equal(firsts, []string{string(Ours), string(Peer), string(PeerFast)}) {
 		t.Errorf("runs began with %v", firsts)
+	}
+}
+
+// TestSlices: cells of a scenario in slices run side by side, each slice in another
+// order, and one that fails does not stop the others.
+func TestSlices(t *testing.T) {
+	var order []System
+	s := Scenario{Name: "sliced", Metrics: []Metric{elapsed}, Systems: everyone, sliced: &sliced{
+		slice: func(_ context.Context, c *cell, _ *worker.Client, i int) (worker.Reply, error) {
+			order = append(order, c.system)
+			if c.system == Peer && i == 1 {
+				return worker.Reply{}, errors.New("no more")
+			}
+			return worker.Reply{}, nil
+		},
+		finish: func(context.Context, *cell, *worker.Client) (Sample, error) { return Sample{elapsed: 1}, nil },
+	}}
+	cfg := config(t, nil, io.Discard, s)
+	cfg.Runs = 1
+	var rep report.Report
+	if err := Run(t.Context(), cfg, &rep); err != nil {
+		t.Fatal(err)
+	}
+	want := []System{Ours, Peer, PeerFast, Limit, Peer, PeerFast, Limit, Ours, PeerFast, Limit, Ours}
+	if len(order) != 4+4+3*(sliceCount-2) || !slices.Equal(order[:len(want)], want) {
+		t.Errorf("%v", order)
+	}
+	if row := rep.Rows[0]; row.Ours == nil || row.Limit == nil || row.Peer != nil || len(rep.Errors) != 1 || !strings.Contains(rep.Errors[0], "no more") {
+		t.Errorf("%+v, errors %q", row, rep.Errors)
 	}
 }
 

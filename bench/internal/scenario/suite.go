@@ -91,13 +91,16 @@ func (x *suite) runScenario(ctx context.Context, s Scenario) *results {
 		runs = usualRuns
 	}
 	for run := 0; run < runs && ctx.Err() == nil; run++ {
-		for i := range s.Systems {
-			system := s.Systems[(i+run)%len(s.Systems)]
-			if res.notes[system] != "" || ctx.Err() != nil {
-				continue // what has failed before would again
+		cells := x.cells(s, run, res)
+		if s.sliced != nil {
+			x.runSliced(ctx, s.sliced, cells, res)
+		}
+		for _, c := range cells {
+			if s.sliced == nil && ctx.Err() == nil {
+				sample, err := x.runWhole(ctx, s, c)
+				res.note(c, sample, err)
 			}
-			took := x.runCell(ctx, s, system, run, res)
-			if system.isPeer() && took > slow.Seconds() && x.cfg.Runs == 0 {
+			if c.system.isPeer() && c.took > slow.Seconds() && x.cfg.Runs == 0 {
 				runs = 1
 			}
 		}
@@ -106,41 +109,85 @@ func (x *suite) runScenario(ctx context.Context, s Scenario) *results {
 	return res
 }
 
-// runCell runs one system once and returns how long it was measured. Of a cell
-// that comes to its limit, what it had measured before is kept.
-func (x *suite) runCell(ctx context.Context, s Scenario, system System, run int, res *results) float64 {
-	c := &cell{suite: x, system: system, dir: filepath.Join(x.base, fmt.Sprintf("run-%d-%s", run, system))}
-	err := os.Mkdir(c.dir, 0o700)
-	var sample Sample
-	if err == nil {
+// cells returns the cells of a run, without those of systems that have failed
+// before and would again.
+func (x *suite) cells(s Scenario, run int, res *results) (cells []*cell) {
+	for i := range s.Systems {
+		system := s.Systems[(i+run)%len(s.Systems)]
+		if res.notes[system] != "" {
+			continue
+		}
+		name := fmt.Sprintf("run-%d-%s", run, system)
+		cells = append(cells, &cell{suite: x, scenario: s.Name, run: run, system: system, dir: filepath.Join(x.base, name)})
+	}
+	return cells
+}
+
+// runWhole runs a cell from its beginning to its end.
+func (x *suite) runWhole(ctx context.Context, s Scenario, c *cell) (sample Sample, err error) {
+	if err = os.Mkdir(c.dir, 0o700); err == nil {
 		sample, err = s.run(ctx, c)
 	}
 	if end := c.end(err != nil); err == nil {
 		err = end
 	}
-	what := fmt.Sprintf("%s, run %d, %s", s.Name, run+1, system)
-	if err == nil || errors.Is(err, worker.ErrLate) && sample != nil {
-		if res.samples[system] == nil {
-			res.samples[system] = make(map[int]Sample)
+	return sample, err
+}
+
+// runSliced runs cells side by side: all are open, and one works at a time.
+func (x *suite) runSliced(ctx context.Context, s *sliced, cells []*cell, res *results) {
+	errs := make([]error, len(cells))
+	workers := make([]*worker.Client, len(cells))
+	for i, c := range cells {
+		if errs[i] = os.Mkdir(c.dir, 0o700); errs[i] == nil {
+			workers[i], errs[i] = c.alone(ctx, c.path("a"), true)
 		}
-		res.samples[system][run] = sample
 	}
+	for slice := range sliceCount {
+		for n := range cells {
+			i := (n + slice) % len(cells)
+			if errs[i] == nil && ctx.Err() == nil {
+				cells[i].last, errs[i] = s.slice(ctx, cells[i], workers[i], slice)
+			}
+		}
+	}
+	for i, c := range cells {
+		var sample Sample
+		if errs[i] == nil {
+			sample, errs[i] = s.finish(ctx, c, workers[i])
+		}
+		if end := c.end(errs[i] != nil); errs[i] == nil {
+			errs[i] = end
+		}
+		res.note(c, sample, errs[i])
+	}
+}
+
+// note takes down what a cell has come to. Of one that comes to its limit, what
+// it had measured before is kept.
+func (r *results) note(c *cell, sample Sample, err error) {
+	what := fmt.Sprintf("%s, run %d, %s", c.scenario, c.run+1, c.system)
+	late := errors.Is(err, worker.ErrLate)
+	if err == nil || late && sample != nil {
+		if r.samples[c.system] == nil {
+			r.samples[c.system] = make(map[int]Sample)
+		}
+		r.samples[c.system][c.run] = sample
+	}
+	told := fmt.Sprintf("%.3f s", c.took)
 	switch {
-	case errors.Is(err, worker.ErrLate):
-		res.notes[system] = fmt.Sprintf("over %g s", x.cfg.Limit.Seconds())
-		fmt.Fprintf(x.cfg.Progress, "%s: %s\n", what, res.notes[system])
-		if !system.isPeer() {
-			res.errs = append(res.errs, fmt.Sprintf("%s: %v", what, err))
-		}
-		return x.cfg.Limit.Seconds()
+	case late:
+		c.took = c.cfg.Limit.Seconds()
+		told = fmt.Sprintf("over %g s", c.took)
+		r.notes[c.system] = told
 	case err != nil:
-		res.notes[system] = "failed"
-		res.errs = append(res.errs, fmt.Sprintf("%s: %v", what, err))
-		fmt.Fprintf(x.cfg.Progress, "%s: %v\n", what, err)
-		return c.took
+		told = err.Error()
+		r.notes[c.system] = "failed"
 	}
-	fmt.Fprintf(x.cfg.Progress, "%s: %.3f s\n", what, c.took)
-	return c.took
+	if err != nil && !(late && c.system.isPeer()) {
+		r.errs = append(r.errs, fmt.Sprintf("%s: %v", what, err))
+	}
+	fmt.Fprintf(c.cfg.Progress, "%s: %s\n", what, told)
 }
 
 // series are the values of a metric by run.

@@ -43,6 +43,7 @@ func (w *server) doOpen(ctx context.Context, req Request, rep *Reply) error {
 	if w.store != nil {
 		return errors.New("a store is open already")
 	}
+	w.laps.took = nil
 	err := rep.clock(func() (err error) {
 		w.store, err = w.open(ctx, req.Options)
 		return err
@@ -105,10 +106,11 @@ func (l *laps) tell(rep *Reply) {
 }
 
 // each calls f for each of the request's keys, from so many goroutines at once,
-// and times each call.
-func (req Request) each(rep *Reply, f func(i int) error) error {
+// and times each call. What it tells of single calls is of all requests since the
+// store was opened: a scenario may come in slices.
+func (w *server) each(req Request, rep *Reply, f func(i int) error) error {
 	writers := max(req.Writers, 1)
-	var l laps
+	l := &w.laps
 	err := rep.clock(func() error {
 		errs := make([]error, writers)
 		var wg sync.WaitGroup
@@ -131,7 +133,7 @@ func (req Request) each(rep *Reply, f func(i int) error) error {
 }
 
 func (w *server) doPut(ctx context.Context, req Request, rep *Reply) error {
-	return req.each(rep, func(i int) error {
+	return w.each(req, rep, func(i int) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -172,7 +174,7 @@ func (w *server) doBatch(ctx context.Context, req Request, rep *Reply) error {
 }
 
 func (w *server) doOverwrite(ctx context.Context, req Request, rep *Reply) error {
-	return req.each(rep, func(i int) error {
+	return w.each(req, rep, func(i int) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -181,11 +183,11 @@ func (w *server) doOverwrite(ctx context.Context, req Request, rep *Reply) error
 }
 
 func (w *server) doRemove(ctx context.Context, req Request, rep *Reply) error {
-	return req.each(rep, func(i int) error { return w.store.Remove(ctx, side.Key(i)) })
+	return w.each(req, rep, func(i int) error { return w.store.Remove(ctx, side.Key(i)) })
 }
 
 func (w *server) doPairs(ctx context.Context, req Request, rep *Reply) error {
-	return req.each(rep, func(i int) error {
+	return w.each(req, rep, func(i int) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -209,11 +211,12 @@ func (w *server) doShown(ctx context.Context, req Request, rep *Reply) error {
 	if err != nil {
 		return err
 	}
-	key, err := r.Shown(ctx)
-	if err != nil {
+	var key string
+	err = rep.clock(func() (err error) {
+		key, err = r.Shown(ctx)
 		return err
-	}
-	if rep.End, err = meter.Now(); err != nil {
+	})
+	if err != nil {
 		return err
 	}
 	if key != req.Key {

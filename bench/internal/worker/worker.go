@@ -119,6 +119,7 @@ type server struct {
 	open  Opener
 	store side.Store
 	wire  *meter.Wire
+	laps  laps // of the open store
 }
 
 func (w *server) answer(ctx context.Context, req Request) Reply {
