@@ -104,6 +104,22 @@ var layers = map[string]layer{
 	"internal/anomaly": {tests: []string{".", "clock", "delta", "gossip", "merge", "node", "storage", "simnet", "simnet/workload"}},
 	// Conditional writes to one node, judged by porcupine.
 	"internal/linear": {tests: []string{".", "api/server", "github.com/anishathalye/porcupine"}},
+	// The benchmark is a module of its own, with what it measures Rhizome beside.
+	"bench": {own: []string{
+		"bench/internal/crdtside", "bench/internal/pebbleside", "bench/internal/rhizomeside",
+		"bench/internal/report", "bench/internal/scenario", "bench/internal/side", "bench/internal/worker",
+	}},
+	"bench/internal/crdtside": {own: []string{"bench/internal/pebbleside", "bench/internal/side"}, others: []string{
+		"github.com/cockroachdb/pebble/v2", "github.com/hsanjuan/ipfs-lite", "github.com/ipfs", "github.com/libp2p",
+	}},
+	"bench/internal/meter":       {others: []string{"golang.org/x/sys"}},
+	"bench/internal/pebbleside":  {own: []string{"bench/internal/side"}, others: []string{"github.com/cockroachdb/pebble/v2"}},
+	"bench/internal/report":      {own: []string{"bench/internal/stat"}, others: []string{"golang.org/x/sys"}},
+	"bench/internal/rhizomeside": {own: []string{".", "bench/internal/side"}},
+	"bench/internal/scenario":    {own: []string{"bench/internal/report", "bench/internal/side", "bench/internal/stat", "bench/internal/worker"}, tests: []string{"bench/internal/pebbleside"}},
+	"bench/internal/side":        {},
+	"bench/internal/stat":        {},
+	"bench/internal/worker":      {own: []string{"bench/internal/meter", "bench/internal/pebbleside", "bench/internal/side"}},
 
 	"internal/lint":  {},
 	"internal/plant": {},
