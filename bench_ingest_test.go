@@ -3,10 +3,12 @@ package rhizome
 import (
 	"crypto/ed25519"
 	"crypto/sha256"
+	"fmt"
 	mathrand "math/rand/v2"
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/rhizome-p2p/rhizome/clock"
 	"github.com/rhizome-p2p/rhizome/gossip"
@@ -65,6 +67,7 @@ func BenchmarkIngest(b *testing.B) {
 // An end is a node whose one peer is in the same process. It remembers what it has
 // sent, and after how many messages of the other side.
 type end struct {
+	name  string
 	n     *node.Node
 	db    *pebblestore.Store
 	to    *end
@@ -91,6 +94,7 @@ func newEnd() *end {
 
 func (e *end) open(b *testing.B, name, dir string, space clock.Hash) {
 	b.Helper()
+	e.name = name
 	var err error
 	if e.db, err = pebblestore.Open(dir, pebblestore.Options{}); err != nil {
 		b.Fatal(err)
@@ -156,15 +160,8 @@ func (e *end) answer(n int) {
 // until waits until the node holds so many entries, all durable.
 func (e *end) until(b *testing.B, entries int) {
 	b.Helper()
-	seen := 0
-	for _, err := range e.n.Changes(b.Context(), "", "0") {
-		if err != nil {
-			b.Fatal(err)
-		}
-		if seen++; seen == entries {
-			return
-		}
-	}
+	want := fmt.Sprintf("%s-%d", e.name, entries)
+	eventually(b, time.Minute, "all entries are durable", func() bool { return e.n.Cursor() == want })
 }
 
 func (e *end) close(b *testing.B) {
