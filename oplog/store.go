@@ -279,17 +279,31 @@ func (s *Store) parseRun(b []byte, ordinal uint64) (Run, []byte, error) {
 // which extends causality. Entries that a closing took out are passed over.
 func (s *Store) InOrder(r storage.Reader, from uint64) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
-		for run, err := range s.Order(r, from) {
+		var run Run // not yielded yet
+		for next, err := range s.Order(r, from) {
+			if err == nil && run.Count > 0 && run.Count < joinedRuns && run.Lane == next.Lane && run.First+run.Count == next.First {
+				run.Count += next.Count
+				continue
+			}
+			if run.Count > 0 && !s.yieldRun(r, run, yield) {
+				return
+			}
 			if err != nil {
 				yield(Record{}, err)
 				return
 			}
-			if !s.yieldRun(r, run, yield) {
-				return
-			}
+			run = next
+		}
+		if run.Count > 0 {
+			s.yieldRun(r, run, yield)
 		}
 	}
 }
+
+// joinedRuns is how many entries of one lane, applied one by one, are read at a
+// stroke: a scan costs less than as many point reads, and who stops early has
+// gone over no more than that many order rows in vain.
+const joinedRuns = 512
 
 // yieldRun yields the records of a run: by a point read where there is one, by
 // a scan where there are more.
