@@ -7,15 +7,15 @@ GOLANGCI := $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)
 
 # The packages that must hold under the race detector, and those whose
 # statements the tests must reach.
-RACE := ./clock ./digest ./delta ./merge/... ./catalog ./plugin ./storage/... ./oplog ./gossip ./compaction ./node ./feed ./synthesize
+RACE := ./clock ./digest ./delta ./merge/... ./catalog ./plugin ./storage/... ./oplog ./gossip ./compaction ./node ./feed ./synthesize ./history
 CORE := clock delta merge merge/schema catalog oplog gossip compaction node
-COVER := $(CORE) plugin feed synthesize
+COVER := $(CORE) plugin feed synthesize history
 MIN_COVER := 90
 
 FUZZTIME ?= 20s
 BENCH ?= .
 
-.PHONY: build build32 test race vet lint tools fmt fuzz sim sim-long same planted schedules laws bench cover tidy generate check tour fleet
+.PHONY: build build32 test race vet lint tools fmt fuzz sim sim-long same planted schedules laws bench cover tidy generate check tour fleet bench-check
 
 build:
 	$(GO) build ./...
@@ -123,6 +123,10 @@ tidy:
 
 generate:
 	$(GO) test ./api/server -run TestDoc -update
+
+# The bench is a module of its own: `go test ./...` does not reach it.
+bench-check: $(GOLANGCI)
+	cd bench && $(GO) mod tidy -diff && $(GO) vet ./... && $(GOLANGCI) run ./... && $(GO) test -timeout 300s ./...
 
 # The README's tour and the example, as a reader would run them.
 tour:
