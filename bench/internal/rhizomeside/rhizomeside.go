@@ -112,28 +112,21 @@ func bytesOf(key string, x any) ([]byte, error) {
 	return v, nil
 }
 
-// List implements side.Store, a page after another.
+// List implements side.Store.
 func (r *Replica) List(ctx context.Context, prefix string, f func(side.Item) error) error {
-	after := ""
-	for {
-		page, more, err := r.n.ReadRange(ctx, prefix, after, 0, rhizome.ReadOptions{})
+	for x, err := range r.n.Scan(ctx, prefix, "", rhizome.ReadOptions{NoCIDs: true}) {
 		if err != nil {
 			return err
 		}
-		for _, k := range page {
-			v, err := bytesOf(k.Entity, k.Reading.Value)
-			if err != nil {
-				return err
-			}
-			if err := f(side.Item{Key: k.Entity, Value: v}); err != nil {
-				return err
-			}
-			after = k.Entity
+		v, err := bytesOf(x.Entity, x.Value)
+		if err != nil {
+			return err
 		}
-		if !more {
-			return nil
+		if err := f(side.Item{Key: x.Entity, Value: v}); err != nil {
+			return err
 		}
 	}
+	return nil
 }
 
 // Compact implements side.Store: all raw history is dropped.
