@@ -145,7 +145,8 @@ const (
 	outcomeQueue = 1024
 
 	// maxPrepared bounds the chunks that are read beside the replica: enough that
-	// it need not wait for one, and no more, since each takes some 30 MiB at most.
+	// it need not wait for one, and no more, since each takes some MiB, and one that
+	// was made to do harm some 100 MiB.
 	maxPrepared = 3
 
 	// stuckMillis is how long a commit may take until an alarm is raised.
@@ -214,6 +215,9 @@ func (n *Node) run() {
 		case f := <-n.events:
 			n.step(f)
 		case f := <-n.chunks:
+			for range len(n.events) { // what came before it on its session is among them
+				n.step(<-n.events)
+			}
 			n.step(f)
 		case <-tick.C:
 			n.step(n.replica.Tick)
@@ -472,7 +476,7 @@ func (n *Node) Received(id gossip.SessionID, message []byte) {
 		return
 	}
 	defer func() { <-n.preparing }()
-	ready := n.replica.Prepare(message)
+	ready := n.replica.Prepare(id, message)
 	select {
 	case n.chunks <- func(now int64) (Step, error) { return n.replica.ReceivePrepared(now, id, ready) }:
 	case <-n.done:
