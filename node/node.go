@@ -72,9 +72,8 @@ type Node struct {
 	nonce   uint64
 
 	events chan func(now int64) (Step, error)
-	// chunks has no room: one that has been read waits with its session. Of those
-	// preparing has an element each, for they take memory.
-	chunks    chan func(now int64) (Step, error)
+	// preparing has an element for each chunk that is read or waits in events, for
+	// they take memory.
 	preparing chan struct{}
 	queue     chan outcome
 	quit      chan struct{}
@@ -170,7 +169,6 @@ func New(cfg Config) (*Node, error) {
 		rows:      rows{r: cfg.Replica.DB, prefix: r.log.Prefix(), lanes: r.log.Lanes},
 		events:    make(chan func(int64) (Step, error), 256),
 		preparing: make(chan struct{}, maxPrepared),
-		chunks:    make(chan func(int64) (Step, error)),
 		queue:     make(chan outcome, outcomeQueue),
 		quit:      make(chan struct{}),
 		done:      make(chan struct{}),
@@ -213,11 +211,6 @@ func (n *Node) run() {
 		case <-n.quit:
 			return
 		case f := <-n.events:
-			n.step(f)
-		case f := <-n.chunks:
-			for range len(n.events) { // what came before it on its session is among them
-				n.step(<-n.events)
-			}
 			n.step(f)
 		case <-tick.C:
 			n.step(n.replica.Tick)
@@ -472,15 +465,16 @@ func (n *Node) Received(id gossip.SessionID, message []byte) {
 	}
 	select {
 	case n.preparing <- struct{}{}:
+	case <-n.broke: // nothing is taken in any more, and nobody makes room
+		return
 	case <-n.done:
 		return
 	}
-	defer func() { <-n.preparing }()
 	ready := n.replica.Prepare(id, message)
-	select {
-	case n.chunks <- func(now int64) (Step, error) { return n.replica.ReceivePrepared(now, id, ready) }:
-	case <-n.done:
-	}
+	n.do(func(now int64) (Step, error) {
+		<-n.preparing
+		return n.replica.ReceivePrepared(now, id, ready)
+	})
 }
 
 // Published takes in verified entries that came by publication.
