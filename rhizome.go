@@ -97,6 +97,7 @@ const (
 var (
 	ErrNotFound     = node.ErrNotFound
 	ErrInvalid      = node.ErrInvalid
+	ErrTooLarge     = node.ErrTooLarge
 	ErrPrecondition = node.ErrPrecondition
 	ErrConflict     = node.ErrConflict
 	ErrClosed       = node.ErrClosed

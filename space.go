@@ -191,7 +191,7 @@ func (n *Node) ReadRange(ctx context.Context, prefix, after string, limit int, o
 }
 
 // Scan yields what ReadRange reads, without a bound and from one snapshot, which
-// is held until it ends.
+// is held until it ends; Close of the node waits for that.
 func (n *Node) Scan(ctx context.Context, prefix, after string, o ReadOptions) iter.Seq2[Reading, error] {
 	return n.core.Scan(ctx, prefix, after, o)
 }

@@ -3,6 +3,7 @@ package datastore
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -71,7 +72,7 @@ func (b *batch) Delete(ctx context.Context, key ds.Key) error {
 }
 
 // Commit writes what was noted: in one transaction where it fits into one, else
-// in as few as it fits, in the order of the keys' first mention. After an error
+// in several, in the order of the keys' first mention. After an error
 // what was not written is still noted, and Commit can be called again; after
 // success the batch is empty.
 func (b *batch) Commit(ctx context.Context) error {
@@ -80,10 +81,9 @@ func (b *batch) Commit(ctx context.Context) error {
 	all, done := len(b.writes), 0
 	var err error
 	for err == nil && done < all {
-		n, ops := together(b.writes[done:])
-		if err = b.d.commit(ctx, ops); err == nil {
-			done += n
-		}
+		var n int
+		n, err = b.d.writeSome(ctx, b.writes[done:])
+		done += n
 	}
 	b.writes = b.writes[done:]
 	clear(b.at)
@@ -94,6 +94,22 @@ func (b *batch) Commit(ctx context.Context) error {
 		err = fmt.Errorf("%d of %d writes of the batch are done: %w", done, all, err)
 	}
 	return err
+}
+
+// writeSome writes as many of some writes as go into one transaction, and returns
+// how many those are.
+func (d *Datastore) writeSome(ctx context.Context, writes []write) (int, error) {
+	for {
+		n, ops := together(writes)
+		err := d.commit(ctx, ops)
+		if err == nil {
+			return n, nil
+		}
+		if n == 1 || !errors.Is(err, rhizome.ErrTooLarge) {
+			return 0, err
+		}
+		writes = writes[:n/2] // each ends more values than the estimate allows for
+	}
 }
 
 // together returns how many writes, of those that come first, go into one

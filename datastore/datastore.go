@@ -58,7 +58,8 @@ type Options struct {
 	// hold no lock, and may use the datastore, but for Close.
 	PutHook func(k ds.Key, v []byte)
 
-	// DeleteHook is called with each key that a delete has left without a value.
+	// DeleteHook is called with each key that had a value and has been left without
+	// one.
 	DeleteHook func(k ds.Key)
 
 	// ResetHook is called where writes can no longer be told one by one: the node
@@ -97,8 +98,9 @@ var (
 )
 
 // New returns the datastore of a namespace in a node's space. Closing it leaves
-// the node open. Nil options are the default ones. Namespaces lie inside each
-// other as keys do: /a holds what /a/b holds.
+// the node open; it is closed before the node, whose Close waits for queries that
+// are open. Nil options are the default ones. Namespaces lie inside each other as
+// keys do: /a holds what /a/b holds.
 func New(n *rhizome.Node, namespace ds.Key, opts *Options) (*Datastore, error) {
 	names, err := newSpace(namespace)
 	if err != nil {

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"slices"
 
+	ds "github.com/ipfs/go-datastore"
+
 	"github.com/rhizome-p2p/rhizome"
 )
 
@@ -76,10 +78,7 @@ func (d *Datastore) tellKey(before string, c *rhizome.Change, name string) error
 	case err != nil:
 		return err
 	case !there:
-		if d.opts.DeleteHook != nil {
-			d.opts.DeleteHook(key)
-		}
-		return nil
+		return d.tellGone(before, name, key)
 	case now.survivor.Txn != c.Txn:
 		// A newer value hides what was written, or one that was hidden has come to
 		// light: the first is nothing new.
@@ -92,6 +91,22 @@ func (d *Datastore) tellKey(before string, c *rhizome.Change, name string) error
 		d.opts.PutHook(key, now.value)
 	}
 	return nil
+}
+
+// tellGone tells that a key shows nothing, where it showed something before: what
+// was deleted twice at once, or never was a byte string, is nothing new.
+func (d *Datastore) tellGone(before, name string, key ds.Key) error {
+	if d.opts.DeleteHook == nil {
+		return nil
+	}
+	_, had, err := d.readName(d.ctx, name, before)
+	if errors.Is(err, rhizome.ErrHorizon) {
+		had, err = true, nil // as far as is known
+	}
+	if had && err == nil {
+		d.opts.DeleteHook(key)
+	}
+	return err
 }
 
 // readAt reads what an entity showed at a cursor, or, where the past is no longer

@@ -2,6 +2,7 @@ package datastore_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"slices"
@@ -220,5 +221,43 @@ func TestHooksConcurrent(t *testing.T) {
 		if got := keyed(c.told, c.key); !slices.Equal(got, c.want) {
 			t.Errorf("node %s told %q of %s, want %q", c.node, got, c.key, c.want)
 		}
+	}
+}
+
+// A delete is told once of each key that showed a value: not for the second time
+// where two nodes delete it at once, and not of what never was a value.
+func TestHooksDeleteOnce(t *testing.T) {
+	a, b := openPair(t)
+	r := newRecorder()
+	da, db := newStore(t, a, "/app", r.options()), newStore(t, b, "/app", nil)
+	number := rhizome.Op{Kind: rhizome.OpPut, Entity: "app/number", Value: int64(1)}
+	if _, err := a.Commit(t.Context(), "", []rhizome.Op{number}); err != nil {
+		t.Fatal(err)
+	}
+	var want []string
+	for i := range 10 {
+		k := ds.NewKey(fmt.Sprint(i))
+		if err := da.Put(t.Context(), k, []byte("v")); err != nil {
+			t.Fatal(err)
+		}
+		if ok, err := (&replicated{Datastore: db, to: da, behind: true}).Has(t.Context(), k); !ok || err != nil {
+			t.Fatal(ok, err)
+		}
+		var there sync.WaitGroup
+		var errs [2]error
+		there.Go(func() { errs[0] = da.Delete(t.Context(), k) })
+		there.Go(func() { errs[1] = db.Delete(t.Context(), k) })
+		there.Wait()
+		if err := errors.Join(errs[:]...); err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, fmt.Sprintf("put %s v", k), "delete "+k.String())
+	}
+	if err := db.Put(t.Context(), ds.NewKey("end"), nil); err != nil {
+		t.Fatal(err)
+	}
+	want = append(want, "put /end ")
+	if got := r.until(t.Context(), "put /end "); !slices.Equal(got, want) {
+		t.Errorf("told %q, want %q", got, want)
 	}
 }

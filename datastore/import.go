@@ -107,8 +107,8 @@ func (d *Datastore) writeNew(ctx context.Context, writes []write) (n uint64, err
 		}
 	}
 	for len(news) > 0 {
-		k, ops := together(news)
-		if err := d.commit(ctx, ops); err != nil {
+		k, err := d.writeSome(ctx, news)
+		if err != nil {
 			return n, err
 		}
 		n += uint64(k)

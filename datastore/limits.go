@@ -26,8 +26,8 @@ const (
 
 	// batchBytes is how much of a batch goes into one transaction, by an estimate
 	// that allows each operation opBytes beside key and value: for what it is
-	// called, and for what it puts an end to. It leaves of a transaction's largest
-	// size what the estimate may be short of.
+	// called, and for what it puts an end to. Where that is more, as where each key
+	// has values of several nodes, less goes into one.
 	batchBytes = 960 << 10
 	opBytes    = 128
 )

@@ -199,6 +199,13 @@ func openPair(t *testing.T) (a, b *rhizome.Node) {
 // address is in the invite.
 func openApart(t *testing.T) (a, b *rhizome.Node) {
 	t.Helper()
+	nodes := openAparts(t, 2)
+	return nodes[0], nodes[1]
+}
+
+// openAparts opens some of such nodes.
+func openAparts(t *testing.T, n int) []*rhizome.Node {
+	t.Helper()
 	dir := t.TempDir()
 	alone, err := rhizome.Open(t.Context(), rhizome.Options{Dir: dir, Create: true, Offline: true})
 	if err != nil {
@@ -208,8 +215,11 @@ func openApart(t *testing.T) (a, b *rhizome.Node) {
 	if err := errors.Join(err, alone.Close()); err != nil {
 		t.Fatal(err)
 	}
-	a = openNode(t, rhizome.Options{Dir: dir, Listen: []string{loopback}})
-	return a, openNode(t, rhizome.Options{Listen: []string{loopback}, Join: invite})
+	nodes := []*rhizome.Node{openNode(t, rhizome.Options{Dir: dir, Listen: []string{loopback}})}
+	for len(nodes) < n {
+		nodes = append(nodes, openNode(t, rhizome.Options{Listen: []string{loopback}, Join: invite}))
+	}
+	return nodes
 }
 
 // The suite passes where all is written on one node and read on another.

@@ -117,20 +117,39 @@ type Message struct {
 	err   error // of the chunk
 }
 
-// Prepare does the work on a message that needs no state: of a chunk, which is
-// most of what there is to do, the checks that need only the space. It is safe for
-// concurrent use. What is wrong is told by Receive.
-func Prepare(space clock.Hash, verify delta.Verifier, b []byte) Message {
-	m := Message{raw: b}
+// Prepare does the work on a message of a session that needs no state: of a chunk,
+// which is most of what there is to do, the checks that need only the space. A
+// chunk that nobody asked for is left as it came: a few hundred bytes can cost a
+// second and fill some 100 MiB. It is safe for concurrent use, also beside the other
+// methods. What is wrong is told by Receive.
+func (m *Machine) Prepare(id SessionID, b []byte) Message {
+	msg := Message{raw: b}
 	if IsChunk(b) {
 		r := &reader{b: b[1:]}
-		if r.uint(); r.err == nil {
-			if m.chunk, m.err = parseChunk(r.b); m.err == nil {
-				m.chunk.check(space, verify)
-			}
+		if of := (pullName{id, r.uint()}); r.err == nil && m.asked(of) {
+			msg.prepare(m.log, r.b)
 		}
 	}
-	return m
+	return msg
+}
+
+// prepare reads the chunk.
+func (m *Message) prepare(log *oplog.Log, b []byte) {
+	if m.chunk, m.err = parseChunk(b); m.err == nil {
+		m.chunk.check(log.Space(), log.Verify)
+	}
+}
+
+// A pullName names a pull.
+type pullName struct {
+	session SessionID
+	id      uint64
+}
+
+// asked reports whether a pull is the one that runs.
+func (m *Machine) asked(p pullName) bool {
+	now := m.running.Load()
+	return now != nil && *now == p
 }
 
 // IsChunk reports whether a message is a chunk: it takes memory, and Prepare

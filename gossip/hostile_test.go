@@ -55,7 +55,7 @@ func (s *stage) take() (drops []Drop) {
 
 // says hands the host a message of the peer.
 func (s *stage) says(b []byte) []Drop {
-	for _, t := range s.h.m.Receive(s.now, s.peer, s.h.prepare(b)) {
+	for _, t := range s.h.m.Receive(s.now, s.peer, s.h.prepare(s.peer, b)) {
 		s.h.do(t)
 	}
 	return s.take()

@@ -272,12 +272,12 @@ func (h *labHost) admit(e *delta.Entry) {
 	}
 }
 
-func (h *labHost) prepare(b []byte) Message { return Prepare(h.log.Space(), h.log.Verify, b) }
+func (h *labHost) prepare(id SessionID, b []byte) Message { return h.m.Prepare(id, b) }
 
 // receive hands a message to the machine and does what it asks for.
 func (h *labHost) receive(id SessionID, b []byte) {
 	h.lab.t.Helper()
-	for _, t := range h.m.Receive(h.lab.now, id, h.prepare(b)) {
+	for _, t := range h.m.Receive(h.lab.now, id, h.prepare(id, b)) {
 		h.do(t)
 	}
 	h.effects()

@@ -33,6 +33,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync/atomic"
 
 	"github.com/rhizome-p2p/rhizome/clock"
 	"github.com/rhizome-p2p/rhizome/delta"
@@ -178,6 +179,10 @@ type Machine struct {
 	// pulling is the session that a pull runs on, 0 for none.
 	pulling SessionID
 	pullID  uint64
+
+	// running names the pull that runs, for Prepare; it may be one that ended with
+	// its session.
+	running atomic.Pointer[pullName]
 
 	// gapSince is when peers were last asked for causes that entries wait for,
 	// or when the wait began; 0 while none waits. gapWait is how long until they

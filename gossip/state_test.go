@@ -24,7 +24,7 @@ func (s *stage) truncate() {
 }
 
 // asks hands the host a message of the peer and returns the tasks.
-func (s *stage) asks(b []byte) []Task { return s.h.m.Receive(s.now, s.peer, s.h.prepare(b)) }
+func (s *stage) asks(b []byte) []Task { return s.h.m.Receive(s.now, s.peer, s.h.prepare(s.peer, b)) }
 
 func pullMessage(id uint64, how byte) []byte {
 	return append(binary.AppendUvarint([]byte{byte(kindPull)}, id), how)

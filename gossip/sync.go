@@ -192,6 +192,7 @@ func (m *Machine) beginPull(s *session, how byte) {
 	s.pull = &pull{id: m.pullID, progressAt: m.now}
 	s.pulled = m.pullID
 	m.pulling = s.id
+	m.running.Store(&pullName{s.id, m.pullID})
 	m.sendHave(s, false)
 	s.pull.told = s.told.Clone()
 	m.send(s, append(binary.AppendUvarint([]byte{byte(kindPull)}, m.pullID), how))
@@ -231,6 +232,7 @@ func (m *Machine) endPull(s *session) {
 	s.pull = nil
 	if m.pulling == s.id {
 		m.pulling = 0
+		m.running.Store(nil)
 	}
 }
 
@@ -420,9 +422,13 @@ func (m *Machine) onChunk(s *session, id uint64, r *reader, msg *Message) ([]Tas
 	if r.err != nil {
 		return nil, r.err
 	}
+	b := r.b
 	r.b = nil
 	if s.pull == nil || s.pull.id != id {
 		return nil, nil // of a pull that was given up
+	}
+	if msg.chunk == nil && msg.err == nil {
+		msg.prepare(m.log, b) // it came before it was asked for
 	}
 	if msg.err != nil {
 		return nil, msg.err

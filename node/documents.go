@@ -13,17 +13,23 @@ import (
 )
 
 // A document is all rows of one entity, as one scan came upon them: a merge.View
-// of that entity alone. Its keys are valid until the scan goes on.
+// that looks elsewhere for other entities, to which this one may refer. Its keys
+// are valid until the scan goes on.
 type document struct {
 	entity string
+	under  []byte // the prefix of its keys, nil where there is no entity yet
 	keys   [][]byte
 	rows   [][]merge.Survivor
+	others merge.View
 
 	names []byte // what keys share
 }
 
 // Row implements merge.View.
 func (d *document) Row(key []byte) ([]merge.Survivor, error) {
+	if !bytes.HasPrefix(key, d.under) {
+		return d.others.Row(key)
+	}
 	if i, ok := slices.BinarySearchFunc(d.keys, key, bytes.Compare); ok {
 		return d.rows[i], nil
 	}
@@ -32,6 +38,9 @@ func (d *document) Row(key []byte) ([]merge.Survivor, error) {
 
 // Rows implements merge.View.
 func (d *document) Rows(prefix []byte, f func(key []byte, row []merge.Survivor) error) error {
+	if !bytes.HasPrefix(prefix, d.under) {
+		return d.others.Rows(prefix, f)
+	}
 	i, _ := slices.BinarySearchFunc(d.keys, prefix, bytes.Compare)
 	for ; i < len(d.keys) && bytes.HasPrefix(d.keys[i], prefix); i++ {
 		if err := f(d.keys[i], d.rows[i]); err != nil {
@@ -41,8 +50,8 @@ func (d *document) Rows(prefix []byte, f func(key []byte, row []merge.Survivor) 
 	return nil
 }
 
-func (d *document) begin(entity string) {
-	d.entity = entity
+func (d *document) begin(entity string, under []byte) {
+	d.entity, d.under = entity, append(d.under[:0], under...)
 	d.keys, d.rows, d.names = d.keys[:0], nil, d.names[:0]
 }
 
@@ -59,15 +68,15 @@ func (d *document) add(key []byte, row []merge.Survivor) {
 func (v *rows) documents(ctx context.Context, prefix, after string) iter.Seq2[*document, error] {
 	return func(yield func(*document, error) bool) {
 		all := v.key(kindState, nil)
-		d, under := &document{}, []byte(nil) // the prefix of its keys
+		d := &document{others: v}
 		for kv, err := range v.r.Scan(v.after(prefix, after), storage.PrefixEnd(all)) {
 			if err != nil {
 				yield(nil, fmt.Errorf("scan rows: %w", err))
 				return
 			}
 			key := kv.Key[len(all):]
-			if under == nil || !bytes.HasPrefix(key, under) {
-				if under != nil && !yield(d, nil) {
+			if d.under == nil || !bytes.HasPrefix(key, d.under) {
+				if d.under != nil && !yield(d, nil) {
 					return
 				}
 				entity, n, err := merge.EntityOf(key)
@@ -81,8 +90,7 @@ func (v *rows) documents(ctx context.Context, prefix, after string) iter.Seq2[*d
 				if !strings.HasPrefix(entity, prefix) {
 					return
 				}
-				under = append(under[:0], key[:n]...)
-				d.begin(entity)
+				d.begin(entity, key[:n])
 			}
 			row, err := merge.ParseRow(bytes.Clone(kv.Value), v.lanes)
 			if err != nil {
@@ -91,7 +99,7 @@ func (v *rows) documents(ctx context.Context, prefix, after string) iter.Seq2[*d
 			}
 			d.add(key, row)
 		}
-		if under != nil {
+		if d.under != nil {
 			yield(d, nil)
 		}
 	}

@@ -73,9 +73,8 @@ type Node struct {
 	covers  uint64 // the version of covered
 
 	events chan func(now int64) (Step, error)
-	// chunks has no room: one that has been read waits with its session. Of those
-	// preparing has an element each, for they take memory.
-	chunks    chan func(now int64) (Step, error)
+	// preparing has an element for each chunk that is read or waits in events, for
+	// they take memory.
 	preparing chan struct{}
 	queue     chan outcome
 	quit      chan struct{}
@@ -149,7 +148,8 @@ const (
 	outcomeQueue = 1024
 
 	// maxPrepared bounds the chunks that are read beside the replica: enough that
-	// it need not wait for one, and no more, since each takes some 30 MiB at most.
+	// it need not wait for one, and no more, since each takes some MiB, and one that
+	// was made to do harm some 100 MiB.
 	maxPrepared = 3
 
 	// stuckMillis is how long a commit may take until an alarm is raised.
@@ -173,7 +173,6 @@ func New(cfg Config) (*Node, error) {
 		rows:      rows{r: cfg.Replica.DB, prefix: r.log.Prefix(), lanes: r.log.Lanes},
 		events:    make(chan func(int64) (Step, error), 256),
 		preparing: make(chan struct{}, maxPrepared),
-		chunks:    make(chan func(int64) (Step, error)),
 		queue:     make(chan outcome, outcomeQueue),
 		quit:      make(chan struct{}),
 		done:      make(chan struct{}),
@@ -216,8 +215,6 @@ func (n *Node) run() {
 		case <-n.quit:
 			return
 		case f := <-n.events:
-			n.step(f)
-		case f := <-n.chunks:
 			n.step(f)
 		case <-tick.C:
 			n.step(n.replica.Tick)
@@ -476,15 +473,16 @@ func (n *Node) Received(id gossip.SessionID, message []byte) {
 	}
 	select {
 	case n.preparing <- struct{}{}:
+	case <-n.broke: // nothing is taken in any more, and nobody makes room
+		return
 	case <-n.done:
 		return
 	}
-	defer func() { <-n.preparing }()
-	ready := n.replica.Prepare(message)
-	select {
-	case n.chunks <- func(now int64) (Step, error) { return n.replica.ReceivePrepared(now, id, ready) }:
-	case <-n.done:
-	}
+	ready := n.replica.Prepare(id, message)
+	n.do(func(now int64) (Step, error) {
+		<-n.preparing
+		return n.replica.ReceivePrepared(now, id, ready)
+	})
 }
 
 // Published takes in verified entries that came by publication.

@@ -101,7 +101,7 @@ func (rd *reader) read(entity string, p delta.Path) (Reading, bool, error) {
 	return rd.readFrom(rd.view, entity, p)
 }
 
-// readFrom reads what a view of at least the entity holds.
+// readFrom is read from a view that may have the entity's rows at hand.
 func (rd *reader) readFrom(view merge.View, entity string, p delta.Path) (Reading, bool, error) {
 	r, found, err := merge.ReadWith(view, entity, p, rd.rules(entity))
 	if err != nil || !found {

@@ -175,3 +175,30 @@ func TestNoCIDs(t *testing.T) {
 		}
 	}
 }
+
+// A range and a scan read references as a read of one key does: what another
+// entity refers to is there, or it dangles.
+func TestReadRangeOfReferences(t *testing.T) {
+	for _, how := range []merge.Dangling{merge.DanglingKeep, merge.DanglingNull, merge.DanglingOmit, merge.DanglingError} {
+		b := newBench(t)
+		b.system("$schema/host", "/1", `{"name": "host", "version": 1, "entities": ["host/*"], "properties": [
+			{"id": "site", "path": "/site", "ref": {"dangling": "`+string(how)+`"}}]}`)
+		b.put("site/a", "/x", int64(1))
+		for entity, target := range map[string]string{"host/1": "site/a", "host/2": "site/none", "host/3": "host/1", "host/4": "host/4"} {
+			b.put(entity, "/site", map[string]any{"$ref": target})
+		}
+		page, _, err := b.ReadRange(t.Context(), "host/", "", 0, ReadOptions{})
+		if err != nil || len(page) != 4 {
+			t.Fatal(len(page), err)
+		}
+		for _, k := range page {
+			one, err := b.Read(t.Context(), k.Entity, "", ReadOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if one.Incoming = nil; !reflect.DeepEqual(k.Reading, one) {
+				t.Errorf("%s: %s is read as %+v in a range, alone as %+v", how, k.Entity, k.Reading, one)
+			}
+		}
+	}
+}

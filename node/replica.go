@@ -476,13 +476,13 @@ func (r *Replica) Twin(nowMillis int64, addr string) (Step, error) {
 
 // Receive takes in a message of a session.
 func (r *Replica) Receive(nowMillis int64, id gossip.SessionID, message []byte) (Step, error) {
-	return r.ReceivePrepared(nowMillis, id, r.Prepare(message))
+	return r.ReceivePrepared(nowMillis, id, r.Prepare(id, message))
 }
 
-// Prepare does the work on a message that needs no state. Unlike the other
-// methods it may be called at any time, from anywhere.
-func (r *Replica) Prepare(message []byte) gossip.Message {
-	return gossip.Prepare(r.cfg.Space, r.log.Verify, message)
+// Prepare does the work on a message of a session that needs no state. Unlike the
+// other methods it may be called at any time, from anywhere.
+func (r *Replica) Prepare(id gossip.SessionID, message []byte) gossip.Message {
+	return r.machine.Prepare(id, message)
 }
 
 // ReceivePrepared is Receive for a message that has been prepared.

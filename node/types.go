@@ -19,6 +19,10 @@ var (
 	// wrong with it.
 	ErrInvalid = errors.New("invalid")
 
+	// ErrTooLarge reports a transaction that no entry can carry: split it. It
+	// matches ErrInvalid.
+	ErrTooLarge = fmt.Errorf("%w: transaction too large", ErrInvalid)
+
 	// ErrPrecondition reports an If-Match that no longer holds.
 	ErrPrecondition = errors.New("precondition failed")
 

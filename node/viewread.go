@@ -63,8 +63,8 @@ type source interface {
 	documentsFrom(ctx context.Context, n *Node, prefix, after string) iter.Seq2[holder, error]
 }
 
-// A holder is an entity and a view that holds at least its rows, until the next is
-// asked for.
+// A holder is an entity and the view of all, with its rows at hand until the next
+// is asked for.
 type holder struct {
 	entity string
 	view   merge.View

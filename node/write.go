@@ -273,8 +273,8 @@ func (w *writer) txn(creator string, fill func(*txnWriter) error) (first clock.D
 			return first, err
 		}
 		if len(o.txns) == 0 {
-			return first, fmt.Errorf("%w: transaction of more than %d bytes, or over values of more than %d lanes: split it",
-				ErrInvalid, entryRoom, laneRoom)
+			return first, fmt.Errorf("%w: of more than %d bytes, or over values of more than %d lanes: split it",
+				ErrTooLarge, entryRoom, laneRoom)
 		}
 		if err := w.finish(); err != nil {
 			return first, err
