@@ -335,7 +335,7 @@ func TestTooLarge(t *testing.T) {
 	h := newHost(t, t, "a")
 	defer h.Close()
 	r := h.take(edge("one", "alice", role), edge(strings.Repeat("i", 900), "alice", members(2000)), edge("two", "alice", role))
-	if r.Written != 2 || len(r.Problems) != 1 || r.Problems[0].Line != 2 || !strings.Contains(r.Problems[0].Text, "transaction of more than") {
+	if r.Written != 2 || len(r.Problems) != 1 || r.Problems[0].Line != 2 || !strings.Contains(r.Problems[0].Text, "transaction too large") {
 		t.Errorf("%+v", r)
 	}
 	h.want("keanu#/roles", `[{"$ref":"feed/one"},{"$ref":"feed/two"}]`)
