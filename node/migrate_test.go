@@ -197,6 +197,7 @@ func TestMigrateOnWrite(t *testing.T) {
 		{"a rename of a scalar, an object over it", []Op{put("/cost", int64(1))}, renameCost, put("/price/net", int64(3)), `{"price":{"net":3}}`, ""},
 		{"out of a value", []Op{whole("/a", object{"b": int64(1), "x": int64(2)})}, out, put("/c", int64(3)), `{"a":{"x":2},"c":3}`, ""},
 		{"out of a value, removed", []Op{whole("/a", object{"b": int64(1), "x": int64(2)})}, out, rm("/c"), `{"a":{"x":2}}`, ""},
+		{"an older vote beside a newer", []Op{vote("/a", "x"), vote("/b/x", "y")}, `{"rename": {"from": "/a", "to": "/b/x"}}`, put("/b", "last"), `{"b":"last"}`, ""},
 		{"out of a value and back", []Op{whole("/a", object{"x": "u v", "z": int64(1)})}, back, rm("/a/x"), `{"a":{"z":1},"b":"v"}`, ""},
 		{"the entity", []Op{put("/cost", int64(1))}, renameCost, rm(""), `-`, ""},
 		{"another property", []Op{put("/cost", int64(1))}, renameCost, put("/x", int64(1)), `{"price":1,"x":1}`, `{"cost":1,"x":1}`},

@@ -2,6 +2,7 @@ package node
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -31,17 +32,20 @@ func (t *txnWriter) undo(dots []clock.Dot, rec *Receipt) error {
 		return d.Lane == at.entry.Lane && d.Seq == at.entry.Seq &&
 			d.Index >= at.first && d.Index < at.first+uint32(len(at.txn.Deltas))
 	}
-	skipped := map[string]bool{}
-	for i := range at.txn.Deltas {
-		d := &at.txn.Deltas[len(at.txn.Deltas)-1-i] // the last first
-		dot := at.entry.Dot(int(at.first) + len(at.txn.Deltas) - 1 - i)
-		ok, err := t.undoDelta(at, d, dot, within)
+	var steps []*undoStep
+	for i := len(at.txn.Deltas) - 1; i >= 0; i-- { // the last first
+		step, err := t.undoDelta(at, &at.txn.Deltas[i], at.entry.Dot(int(at.first)+i), within)
 		if err != nil {
 			return err
 		}
-		if key := delta.Key(d.Entity, d.Path); !ok && !skipped[key] {
-			skipped[key] = true
-			rec.Skipped = append(rec.Skipped, key)
+		steps = append(steps, step)
+	}
+	if err := t.restore(steps); err != nil {
+		return err
+	}
+	for _, s := range steps {
+		if !s.done && !slices.Contains(rec.Skipped, s.key) {
+			rec.Skipped = append(rec.Skipped, s.key)
 		}
 	}
 	if len(t.deltas) == 0 {
@@ -50,36 +54,46 @@ func (t *txnWriter) undo(dots []clock.Dot, rec *Receipt) error {
 	return nil
 }
 
-// undoDelta undoes one delta. ok is false where its key changed since.
-func (t *txnWriter) undoDelta(at located, d *delta.Delta, dot clock.Dot, within func(clock.Dot) bool) (ok bool, err error) {
+// An undoStep is what undoing one delta comes to, beside what was negated already.
+type undoStep struct {
+	key    string
+	done   bool // nothing of it changed since, so far
+	priors []prior
+	// vacant says that a prior is restored only where no value stands in its way.
+	vacant bool
+}
+
+// undoDelta undoes one delta, but for what it overwrote.
+func (t *txnWriter) undoDelta(at located, d *delta.Delta, dot clock.Dot, within func(clock.Dot) bool) (step *undoStep, err error) {
+	step = &undoStep{key: delta.Key(d.Entity, d.Path)}
 	if d.Verb == delta.Inc {
-		return t.undoInc(at, d)
+		step.done, err = t.undoInc(at, d)
+		return step, err
 	}
-	prior, err := t.r.overwritten(at, d, dot, within)
-	if err != nil {
-		return false, err
+	if step.priors, err = t.r.overwritten(at, d, dot, within); err != nil {
+		return nil, err
 	}
 	if !d.Verb.Survives() {
-		return t.restore(prior)
+		step.done, step.vacant = len(step.priors) > 0, true
+		return step, nil
 	}
 	tag := delta.TagOf(at.entry.Lane, at.txn.Creator, d)
 	key := merge.AppendKey(nil, d.Entity, d.Path, tag)
 	row, err := t.r.state.Row(key)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	if !slices.ContainsFunc(row, func(s merge.Survivor) bool { return s.Dot == dot }) {
 		// What the same transaction overwrote itself is in nobody's way.
 		_, own, err := t.r.state.buried(key, dot, within)
-		if err != nil || !own || len(prior) == 0 {
-			return own, err
+		if !own {
+			step.priors = nil
 		}
-		return t.restore(prior)
+		step.done, step.vacant = own, true
+		return step, err
 	}
-	if err := t.put(merge.PlanNegate(d.Entity, d.Path, tag, []clock.Dot{dot})); err != nil {
-		return false, err
-	}
-	return t.reassert(prior)
+	step.done = true
+	return step, t.put(merge.PlanNegate(d.Entity, d.Path, tag, []clock.Dot{dot}))
 }
 
 // undoInc adds the inverse, if the lane's total still stands.
@@ -98,58 +112,69 @@ func (t *txnWriter) undoInc(at located, d *delta.Delta) (ok bool, err error) {
 // A prior is a value that was overwritten and is to stand again.
 type prior struct {
 	delta.Delta // without kills
-	creator     string
+	was         merge.Survivor
 	row         []byte
 	dots        []clock.Dot // the dead that it stands for, in the row
 }
 
-// reassert writes priors, and notes beside each that it did: a negation of the
-// dead dots, which changes nothing and tells the next undo, on every replica,
-// that they were brought back. A vote is its creator's to give: ok is false
-// where it is somebody else's.
-func (t *txnWriter) reassert(all []prior) (ok bool, err error) {
-	ok = true
-	for i := range all {
-		p := &all[i]
-		if p.Verb == delta.Vote && p.creator != t.origin.Creator {
-			ok = false
+// restore writes the priors of all steps, in the order in which they were written
+// once: where several are read at one place, the newest is shown again. What
+// nothing may stand in the way of is looked at before the first of them is there.
+func (t *txnWriter) restore(steps []*undoStep) error {
+	type one struct {
+		*prior
+		of *undoStep
+	}
+	var all []one
+	for _, s := range steps {
+		for i := range s.priors {
+			p := &s.priors[i]
+			free, err := true, error(nil)
+			if s.vacant {
+				free, err = t.vacant(&p.Delta)
+			}
+			if err != nil {
+				return err
+			}
+			if !free {
+				s.done = false
+				continue
+			}
+			all = append(all, one{p, s})
+		}
+	}
+	slices.SortStableFunc(all, func(a, b one) int { return cmp.Or(cmp.Compare(a.was.Time, b.was.Time), a.was.Dot.Compare(b.was.Dot)) })
+	for _, x := range all {
+		if x.Verb == delta.Vote && x.was.Creator != t.origin.Creator {
+			x.of.done = false // a vote is its creator's to give
 			continue
 		}
-		if p.Verb == delta.Inc {
-			inc, _ := p.Value.Inc()
-			err = t.inc(p.Entity, p.Path, inc.Amount)
-		} else {
-			err = t.put(p.Delta)
-		}
-		if err != nil {
-			return false, err
-		}
-		entity, path, tag, err := merge.ParseKey(p.row)
-		if err != nil {
-			return false, err
-		}
-		if err := t.put(merge.PlanNegate(entity, path, tag, p.dots)); err != nil {
-			return false, err
+		if err := t.reassert(x.prior); err != nil {
+			return err
 		}
 	}
-	return ok, nil
+	return nil
 }
 
-// restore re-asserts values where nothing stands in their way. They kill
-// nothing.
-func (t *txnWriter) restore(all []prior) (ok bool, err error) {
-	var free []prior
-	for i := range all {
-		vacant, err := t.vacant(&all[i].Delta)
-		if err != nil {
-			return false, err
-		}
-		if vacant {
-			free = append(free, all[i])
-		}
+// reassert writes a prior, and notes beside it that it did: a negation of the dead
+// dots, which changes nothing and tells the next undo, on every replica, that they
+// were brought back.
+func (t *txnWriter) reassert(p *prior) error {
+	var err error
+	if p.Verb == delta.Inc {
+		inc, _ := p.Value.Inc()
+		err = t.inc(p.Entity, p.Path, inc.Amount)
+	} else {
+		err = t.put(p.Delta)
 	}
-	done, err := t.reassert(free)
-	return done && len(free) == len(all) && len(all) > 0, err
+	if err != nil {
+		return err
+	}
+	entity, path, tag, err := merge.ParseKey(p.row)
+	if err != nil {
+		return err
+	}
+	return t.put(merge.PlanNegate(entity, path, tag, p.dots))
 }
 
 // vacant reports whether no value stands where one is to be restored. Bags and
@@ -220,7 +245,7 @@ func priorOf(row []byte, s *merge.Survivor) (p prior, err error) {
 	if err != nil {
 		return p, err
 	}
-	p = prior{creator: s.Creator, row: bytes.Clone(row), dots: []clock.Dot{s.Dot}}
+	p = prior{was: *s, row: bytes.Clone(row), dots: []clock.Dot{s.Dot}}
 	p.Delta = delta.Delta{Entity: entity, Path: path, Verb: s.Verb, Value: append(delta.Value(nil), s.Value...)}
 	if inc, ok := s.Value.Inc(); ok && s.Verb == delta.Inc {
 		p.Value = delta.IncValue{Amount: inc.Total, Total: inc.Total}.Value()
