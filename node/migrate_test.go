@@ -279,32 +279,8 @@ func TestETagOfReadIsThatOfWriter(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		b := newBench(t)
 		defer b.Close()
-		paths := []delta.Path{"/a", "/a/x", "/b", "/b/x", "/c", "/c/x", "/d", "/d/x/y"}
-		path := func(label string) delta.Path { return rapid.SampledFrom(paths).Draw(rt, label) }
-		for v := 1; v <= 3; v++ {
-			for range rapid.IntRange(0, 3).Draw(rt, "writes") {
-				op := Op{Kind: OpPut, Entity: "order/1", Path: path("at"), Whole: true, N: 1}
-				op.Value = rapid.SampledFrom([]any{"x", "x y", map[string]any{"x": "u v", "z": int64(1)}}).Draw(rt, "value")
-				op.Kind = rapid.SampledFrom([]OpKind{OpPut, OpPut, OpAdd, OpInc, OpRm}).Draw(rt, "kind")
-				_, err := b.Commit(t.Context(), "", []Op{op})
-				if err != nil && !errors.Is(err, ErrInvalid) {
-					rt.Fatal(err)
-				}
-			}
-			migrate := fmt.Sprintf(`{"rename": {"from": %q, "to": %q}}`, path("from"), path("to"))
-			if rapid.Bool().Draw(rt, "split") {
-				migrate = fmt.Sprintf(`{"split": {"from": %q, "to": [%q, %q], "separator": " "}}`, path("from"), path("to"), path("and"))
-			}
-			x, err := delta.ParseJSON([]byte(fmt.Sprintf(orderSchema, b.nextOrder(), "", `, "migrate": [`+migrate+`]`)))
-			if err != nil {
-				rt.Fatal(err)
-			}
-			op := Op{Kind: OpPut, Entity: "$schema/order", Path: delta.Path(fmt.Sprintf("/%d", b.nextOrder())), Value: x, Whole: true}
-			if _, err := b.Commit(t.Context(), "", []Op{op}); err != nil && !errors.Is(err, ErrInvalid) {
-				rt.Fatal(err)
-			}
-		}
-		p := path("p")
+		b.grow(rt, 3, OpPut, OpPut, OpAdd, OpInc, OpRm)
+		p := somePath(rt, "p")
 		tag := func() string {
 			r, err := b.Get(t.Context(), "order/1", p)
 			if errors.Is(err, ErrNotFound) {
@@ -332,6 +308,41 @@ func TestETagOfReadIsThatOfWriter(t *testing.T) {
 			rt.Fatalf("%s %s of %s: it reads %s", op.Kind, p, was, got)
 		}
 	})
+}
+
+// somePaths are those of the orders of property tests.
+var somePaths = []delta.Path{"/a", "/a/x", "/b", "/b/x", "/c", "/c/x", "/d", "/d/x/y"}
+
+func somePath(rt *rapid.T, label string) delta.Path {
+	return rapid.SampledFrom(somePaths).Draw(rt, label)
+}
+
+// grow has random writes to an order, and versions of its schema between them that
+// move what is there.
+func (b *bench) grow(rt *rapid.T, versions int, kinds ...OpKind) {
+	commit := func(op Op) {
+		if _, err := b.Commit(b.t.Context(), "", []Op{op}); err != nil && !errors.Is(err, ErrInvalid) {
+			rt.Fatal(err)
+		}
+	}
+	for range versions {
+		for range rapid.IntRange(0, 4).Draw(rt, "writes") {
+			op := Op{Entity: "order/1", Path: somePath(rt, "at"), Whole: true, N: 1}
+			op.Value = rapid.SampledFrom([]any{"x", "x y", map[string]any{"x": "u v", "z": int64(1)}}).Draw(rt, "value")
+			op.Kind = rapid.SampledFrom(kinds).Draw(rt, "kind")
+			commit(op)
+		}
+		migrate := fmt.Sprintf(`{"rename": {"from": %q, "to": %q}}`, somePath(rt, "from"), somePath(rt, "to"))
+		if rapid.Bool().Draw(rt, "split") {
+			migrate = fmt.Sprintf(`{"split": {"from": %q, "to": [%q, %q], "separator": " "}}`, somePath(rt, "from"), somePath(rt, "to"), somePath(rt, "and"))
+		}
+		n := b.nextOrder()
+		x, err := delta.ParseJSON([]byte(fmt.Sprintf(orderSchema, n, "", `, "migrate": [`+migrate+`]`)))
+		if err != nil {
+			rt.Fatal(err)
+		}
+		commit(Op{Kind: OpPut, Entity: "$schema/order", Path: delta.Path(fmt.Sprintf("/%d", n)), Value: x, Whole: true})
+	}
 }
 
 // nextOrder returns the number of the next version of the schema.
