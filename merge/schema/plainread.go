@@ -3,10 +3,12 @@ package schema
 import (
 	"encoding/base64"
 	"fmt"
+	"maps"
 	"math"
 	"math/big"
 	"regexp"
 	"regexp/syntax"
+	"slices"
 	"strings"
 
 	"github.com/rhizome-p2p/rhizome/delta"
@@ -47,8 +49,8 @@ func newPlain(doc any) (p *plain, ok bool) {
 	if !ok {
 		return nil, false
 	}
-	for key, x := range m {
-		if !p.keyword(key, x) {
+	for _, key := range slices.Sorted(maps.Keys(m)) { // the order in which bounds are named
+		if !p.keyword(key, m[key]) {
 			return nil, false
 		}
 	}

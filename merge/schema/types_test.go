@@ -29,6 +29,27 @@ func mustType(t testing.TB, text string) *valueType {
 	return v
 }
 
+// TestOneFault: of all that is wrong with a value a type always names the same,
+// whatever the order of its keywords in a map.
+func TestOneFault(t *testing.T) {
+	for _, c := range []struct {
+		typ   string
+		value any
+		want  string
+	}{
+		{`{"maximum":0,"exclusiveMaximum":1}`, int64(1), "1 is not below 1"},
+		{`{"minimum":2,"exclusiveMinimum":1}`, 1.0, "1 is not above 1"},
+		{`{"items":{"maximum":0,"exclusiveMaximum":1}}`, []any{int64(1)}, "/0: 1 is not below 1"},
+		{`{"allOf":[{"maximum":0},{"exclusiveMaximum":1}]}`, int64(1), "1 is above 0"},
+	} {
+		for range 64 { // each has an order of its own
+			if f := mustType(t, c.typ).check(c.value); f == nil || f.Error() != c.want {
+				t.Fatalf("%s of %v: %v, want %s", c.typ, c.value, f, c.want)
+			}
+		}
+	}
+}
+
 // TestTypes: what a type takes, and how it says no.
 func TestTypes(t *testing.T) {
 	for _, c := range []struct {
