@@ -29,8 +29,13 @@ type Vector struct {
 	parts []part
 	n     int
 
-	// root is the sum over the members of all heads.
-	root digest.Sum
+	// root is the sum over the members of all heads, with counted, if anything,
+	// for the head of the lane that was set last: one that moves on entry by entry
+	// is summed when somebody asks.
+	root    digest.Sum
+	moving  bool
+	last    LaneID
+	counted Head
 }
 
 // A part is a block and its first lane.
@@ -111,11 +116,12 @@ func (v *Vector) Advance(l LaneID, h Head) bool {
 // a forked lane, a joined state and decoders move a head other than by Advance.
 func (v *Vector) Set(l LaneID, h Head) {
 	i, j, ok := v.place(l)
-	if ok {
-		v.root = v.root.Minus(member(l, v.parts[i].heads[j].Head))
-	}
-	if h.Seq > 0 {
-		v.root = v.root.Plus(member(l, h))
+	if !v.moving || v.last != l {
+		v.settle()
+		v.moving, v.last, v.counted = true, l, Head{}
+		if ok {
+			v.counted = v.parts[i].heads[j].Head
+		}
 	}
 	switch {
 	case h.Seq == 0 && !ok:
@@ -125,6 +131,20 @@ func (v *Vector) Set(l LaneID, h Head) {
 		v.own(i).heads[j].Head = h
 	default:
 		v.insert(i, j, LaneHead{l, h})
+	}
+}
+
+// settle brings the root up to date.
+func (v *Vector) settle() {
+	if !v.moving {
+		return
+	}
+	v.moving = false
+	if v.counted.Seq > 0 {
+		v.root = v.root.Minus(member(v.last, v.counted))
+	}
+	if h := v.Head(v.last); h.Seq > 0 {
+		v.root = v.root.Plus(member(v.last, h))
 	}
 }
 
@@ -175,8 +195,11 @@ func member(l LaneID, h Head) digest.Sum {
 func Member(l LaneID, h Head) digest.Sum { return member(l, h) }
 
 // Root returns a digest of all (lane, seq, hash): equal vectors have equal
-// roots. It costs nothing: it is kept up to date.
-func (v *Vector) Root() digest.Sum { return v.root }
+// roots. It costs next to nothing: it is kept up to date, but for one lane.
+func (v *Vector) Root() digest.Sum {
+	v.settle()
+	return v.root
+}
 
 // Lanes returns the lanes in order.
 func (v *Vector) Lanes() []LaneID {
@@ -191,6 +214,7 @@ func (v *Vector) Lanes() []LaneID {
 
 // Clone returns a copy.
 func (v *Vector) Clone() *Vector {
+	v.settle()
 	for _, p := range v.parts {
 		if !p.shared { // written at most once, before anybody else sees it
 			p.shared = true

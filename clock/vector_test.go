@@ -157,6 +157,29 @@ func TestChangesReplay(t *testing.T) {
 	})
 }
 
+// The root is that of a fresh sum whenever it is asked for: after one lane moved on
+// by many entries, was removed, or went back to where it was, also in a copy.
+func TestRootWhenAsked(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		v := anyVector().Draw(t, "v")
+		for range rapid.IntRange(1, 20).Draw(t, "sets") {
+			l := LaneID{byte(rapid.IntRange(1, 3).Draw(t, "lane"))}
+			for range rapid.IntRange(1, 3).Draw(t, "of one lane") {
+				v.Set(l, headAt(l, uint64(rapid.IntRange(0, 3).Draw(t, "seq"))))
+			}
+			switch rapid.IntRange(0, 5).Draw(t, "then") {
+			case 0:
+				checkRoot(t, v)
+			case 1:
+				was := v
+				v = v.Clone()
+				defer func() { checkRoot(t, was) }()
+			}
+		}
+		checkRoot(t, v)
+	})
+}
+
 // Advance takes the next entry of a lane and nothing else.
 func TestAdvance(t *testing.T) {
 	var v Vector

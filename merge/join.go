@@ -160,7 +160,13 @@ func (j *joiner) apply(dst *Fold) error {
 		if err != nil {
 			return err
 		}
-		if err := dst.change([]byte(key), row, lost, clock.Dot{}, e.gained); err != nil {
+		row, err = dst.take([]byte(key), row, lost, clock.Dot{})
+		for _, s := range e.gained {
+			if err == nil {
+				row, err = dst.insert([]byte(key), row, s)
+			}
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -74,7 +74,8 @@ func (s *Survivor) Sum(key []byte) digest.Sum {
 
 // A View reads rows. Survivors of a row are in dot order.
 type View interface {
-	// Row returns the survivors of one row, none where there is no row.
+	// Row returns the survivors of one row, none where there is no row. It does
+	// not keep the key, and neither does any other method here.
 	Row(key []byte) ([]Survivor, error)
 	// Rows calls f for each row with the prefix, in key order; the empty
 	// prefix means all rows. The key is valid only within the call, in which f
@@ -107,6 +108,77 @@ type Tally struct {
 type Fold struct {
 	State State
 	Tally Tally
+	// Late leaves the digest of the tally to Settle.
+	Late bool
+
+	key []byte // scratch
+
+	// due are the survivors that Settle takes into the digest or out of it, and
+	// dueKeys their keys, one after the other.
+	due     []dueSum
+	dueKeys []byte
+}
+
+// A dueSum is one survivor's part of the digest that is still to be summed.
+type dueSum struct {
+	s    *Survivor // of a row, which nobody changes
+	end  int       // of its key
+	gone bool
+}
+
+// count takes a survivor into the tally, or out of it.
+func (f *Fold) count(key []byte, s *Survivor, gone bool) {
+	if gone {
+		f.Tally.Rows--
+	} else {
+		f.Tally.Rows++
+	}
+	if f.Late {
+		f.dueKeys = append(f.dueKeys, key...)
+		f.due = append(f.due, dueSum{s, len(f.dueKeys), gone})
+		return
+	}
+	f.sum(key, s, gone)
+}
+
+func (f *Fold) sum(key []byte, s *Survivor, gone bool) {
+	if gone {
+		f.Tally.Digest = f.Tally.Digest.Minus(s.Sum(key))
+	} else {
+		f.Tally.Digest = f.Tally.Digest.Plus(s.Sum(key))
+	}
+}
+
+// Due returns how many survivors Settle has to sum.
+func (f *Fold) Due() int { return len(f.due) }
+
+// Settle brings the digest of the tally up to date. It touches nothing but the
+// fold's own sums: a state that is only read meanwhile may be, by others.
+func (f *Fold) Settle() {
+	at := 0
+	for i := range f.due {
+		d := &f.due[i]
+		f.sum(f.dueKeys[at:d.end], d.s, d.gone)
+		at = d.end
+	}
+	clear(f.due) // lets go of the rows
+	f.due, f.dueKeys = f.due[:0], f.dueKeys[:0]
+}
+
+// A FoldMark is a state of a fold's tally that it can go back to.
+type FoldMark struct {
+	tally         Tally
+	due, dueBytes int
+}
+
+// Mark returns how the tally stands.
+func (f *Fold) Mark() FoldMark { return FoldMark{f.Tally, len(f.due), len(f.dueKeys)} }
+
+// Rollback takes the tally back to a mark; Settle must not have come between.
+func (f *Fold) Rollback(m FoldMark) {
+	f.Tally = m.tally
+	clear(f.due[m.due:])
+	f.due, f.dueKeys = f.due[:m.due], f.dueKeys[:m.dueBytes]
 }
 
 // Origin says where a delta stands.
@@ -146,54 +218,51 @@ func (f *Fold) ApplyDelta(o *Origin, index uint32, d *delta.Delta) error {
 	if !d.Verb.Survives() {
 		return nil
 	}
-	key := AppendKey(nil, d.Entity, d.Path, tag)
-	old, err := f.State.Row(key)
+	f.key = AppendKey(f.key[:0], d.Entity, d.Path, tag)
+	old, err := f.State.Row(f.key)
 	if err != nil {
 		return err
 	}
 	s := Survivor{Dot: dot, Txn: o.Txn, Time: o.Time, Verb: d.Verb, Creator: o.Creator, Value: d.Value}
-	return f.insert(key, old, s)
+	_, err = f.insert(f.key, old, s)
+	return err
 }
 
-// insert adds a survivor to a row.
-func (f *Fold) insert(key []byte, old []Survivor, s Survivor) error {
-	return f.change(key, old, nil, clock.Dot{}, []Survivor{s})
-}
-
-// change takes out of a row what dies, buries it, and adds what came. dies may
-// be nil.
-func (f *Fold) change(key []byte, old []Survivor, dies func(clock.Dot) bool, killer clock.Dot, came []Survivor) error {
-	if len(old) == 0 && len(came) == 0 {
-		return nil
+// insert adds a survivor to a row, and returns the row.
+func (f *Fold) insert(key []byte, old []Survivor, s Survivor) (row []Survivor, err error) {
+	row = make([]Survivor, len(old)+1)
+	at, _ := slices.BinarySearchFunc(old, s.Dot, func(a Survivor, d clock.Dot) int { return a.Dot.Compare(d) })
+	copy(row, old[:at])
+	copy(row[at+1:], old[at:])
+	row[at] = s
+	f.count(key, &row[at], false)
+	if t, ok := s.Value.Ref(); ok {
+		f.State.SetRef(t, key, true)
 	}
-	row := make([]Survivor, 0, len(old)+len(came))
+	return row, f.State.SetRow(key, row)
+}
+
+// take takes out of a row what dies, and buries it. It returns what is left.
+func (f *Fold) take(key []byte, old []Survivor, dies func(clock.Dot) bool, killer clock.Dot) (row []Survivor, err error) {
+	if !slices.ContainsFunc(old, func(s Survivor) bool { return dies(s.Dot) }) {
+		return old, nil
+	}
 	var gone []Survivor
-	for _, s := range old {
-		if dies == nil || !dies(s.Dot) {
+	for i, s := range old {
+		if !dies(s.Dot) {
 			row = append(row, s)
 			continue
 		}
-		f.Tally.Digest = f.Tally.Digest.Minus(s.Sum(key))
-		f.Tally.Rows--
+		f.count(key, &old[i], true)
 		f.State.Bury(key, s, killer)
 		gone = append(gone, s)
 	}
-	for _, s := range came {
-		f.Tally.Digest = f.Tally.Digest.Plus(s.Sum(key))
-		f.Tally.Rows++
-		at, _ := slices.BinarySearchFunc(row, s.Dot, func(a Survivor, d clock.Dot) int { return a.Dot.Compare(d) })
-		row = slices.Insert(row, at, s)
-	}
-	if len(gone) == 0 && len(came) == 0 {
-		return nil
-	}
-	f.setRefs(key, row, gone, came)
-	return f.State.SetRow(key, row)
+	f.dropRefs(key, row, gone)
+	return row, f.State.SetRow(key, row)
 }
 
-// setRefs keeps the index of references in step with a row that lost and
-// gained survivors.
-func (f *Fold) setRefs(key []byte, row, gone, came []Survivor) {
+// dropRefs keeps the index of references in step with a row that lost survivors.
+func (f *Fold) dropRefs(key []byte, row, gone []Survivor) {
 	var left map[string]bool // the targets of row, once somebody asks
 	for i := range gone {
 		t, ok := gone[i].Value.Ref()
@@ -205,11 +274,6 @@ func (f *Fold) setRefs(key []byte, row, gone, came []Survivor) {
 		}
 		if !left[t] {
 			f.State.SetRef(t, key, false)
-		}
-	}
-	for i := range came {
-		if t, ok := came[i].Value.Ref(); ok {
-			f.State.SetRef(t, key, true)
 		}
 	}
 }
@@ -238,7 +302,8 @@ func (f *Fold) sweep(scope []byte, exact bool, dies func(clock.Dot) bool, killer
 		if err != nil {
 			return err
 		}
-		return f.change(scope, row, dies, killer, nil)
+		_, err = f.take(scope, row, dies, killer)
+		return err
 	}
 	type hit struct {
 		key []byte
@@ -258,7 +323,7 @@ func (f *Fold) sweep(scope []byte, exact bool, dies func(clock.Dot) bool, killer
 		hits = hits[:len(hits)-1]
 	}
 	for _, h := range hits {
-		if err := f.change(h.key, h.row, dies, killer, nil); err != nil {
+		if _, err := f.take(h.key, h.row, dies, killer); err != nil {
 			return err
 		}
 	}
@@ -294,5 +359,6 @@ func (f *Fold) Insert(key []byte, s Survivor) error {
 	if slices.ContainsFunc(row, func(x Survivor) bool { return x.Dot == s.Dot }) {
 		return nil
 	}
-	return f.insert(key, row, s)
+	_, err = f.insert(key, row, s)
+	return err
 }

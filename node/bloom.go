@@ -63,21 +63,35 @@ func (l *layer) has(h uint64) bool {
 	return l.probe(h, func(b *[8]uint64, w int, m uint64) bool { return b[w]&m != 0 })
 }
 
+// add sets the bits of a key, and reports whether one of them was not set.
+func (l *layer) add(h uint64) (news bool) {
+	l.probe(h, func(b *[8]uint64, w int, m uint64) bool {
+		news = news || b[w]&m == 0
+		b[w] |= m
+		return true
+	})
+	return news
+}
+
 // add notes a key.
 func (f *filter) add(key []byte) {
 	h := maphash.Bytes(f.seed, key)
-	for i := range f.layers {
+	last := &f.layers[len(f.layers)-1]
+	for i := range f.layers[:len(f.layers)-1] {
 		if f.layers[i].has(h) {
 			return
 		}
 	}
-	last := &f.layers[len(f.layers)-1]
 	if last.room == 0 {
+		if last.has(h) {
+			return
+		}
 		f.grow(max(filterFirstRoom, 2*len(last.blocks)*512/filterBitsPerKey))
 		last = &f.layers[len(f.layers)-1]
 	}
-	last.room--
-	last.probe(h, func(b *[8]uint64, w int, m uint64) bool { b[w] |= m; return true })
+	if last.add(h) {
+		last.room--
+	}
 }
 
 // has reports whether the key may have been added.

@@ -191,8 +191,8 @@ func (w *world) checkCompacted(a archive) {
 		if got := rowsOf(w.t, &h.r.state.rows); !slices.Equal(got, want) {
 			w.fatalf("%s has the rows\n%q\nwhere the entries fold to\n%q", h.name, got, want)
 		}
-		if h.r.fold.Tally != tally {
-			w.fatalf("%s has the tally %v, the entries fold to %v", h.name, h.r.fold.Tally, tally)
+		if h.r.tally() != tally {
+			w.fatalf("%s has the tally %v, the entries fold to %v", h.name, h.r.tally(), tally)
 		}
 		for _, rec := range h.acked {
 			if !first.Covers(rec.Txn.Entry()) {

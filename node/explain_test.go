@@ -359,7 +359,7 @@ func TestConflictAlarm(t *testing.T) {
 // nothing of the transaction is there.
 func TestGuard(t *testing.T) {
 	b := viewBench(t, 0)
-	rows := b.replica.fold.Tally
+	rows := b.replica.tally()
 	for _, ops := range [][]Op{
 		{{Kind: OpPut, Entity: "host/1", Path: "/x", Value: int64(1)}, {Kind: OpPut, Entity: "host/1", Path: "/load", Value: "heavy"}},
 		{{Kind: OpPut, Entity: "host/1", Path: "/double", Value: int64(1)}},
@@ -371,7 +371,7 @@ func TestGuard(t *testing.T) {
 			t.Errorf("%v: %v", ops, err)
 		}
 	}
-	if b.replica.fold.Tally != rows {
+	if b.replica.tally() != rows {
 		t.Error("something of a refused transaction is there")
 	}
 	b.put("host/1", "/load", int64(1))

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -156,11 +157,24 @@ const (
 	stuckMillis = 30_000
 )
 
+// beside runs a function on another core, if one is free.
+func beside(f func()) (wait func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f()
+	}()
+	return func() { <-done }
+}
+
 // New opens a replica and begins to drive it.
 func New(cfg Config) (*Node, error) {
 	r, err := OpenReplica(cfg.Replica)
 	if err != nil {
 		return nil, err
+	}
+	if runtime.GOMAXPROCS(0) > 1 {
+		r.beside = beside
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)

@@ -37,7 +37,7 @@ func (n *Node) Reindex(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("reindex: %w", err)
 	}
-	if tally != n.replica.fold.Tally {
+	if tally != n.replica.tally() {
 		return fmt.Errorf("reindex: %w", ErrRowsDiffer)
 	}
 	b := n.db.NewBatch()

@@ -102,7 +102,12 @@ type Replica struct {
 
 	now   int64
 	batch storage.Batch
-	step  Step
+	// beside is the driver's: it runs a function beside the owner and returns how
+	// to wait for it. Nil in a simulation. settled waits for the digest that is
+	// being summed so, if one is.
+	beside  func(f func()) (wait func())
+	settled func()
+	step    Step
 	// skewed remembers the authors whose clocks raised an alarm.
 	skewed map[delta.Author]bool
 	// doubted remembers the lanes that a dep's hash had peers asked about.
@@ -160,7 +165,7 @@ func OpenReplica(cfg ReplicaConfig) (*Replica, error) {
 		began: make(map[clock.LaneID]uint64), seen: make(map[string]uint64), newSeen: make(map[string]bool), serving: make(map[gossip.SessionID]*served),
 	}
 	r.state = newState(cfg.DB, log.Prefix(), log.Lanes, log.Ordinal() == 0)
-	r.fold.State = r.state
+	r.fold.State, r.fold.Late = r.state, true
 	b, err := cfg.DB.Get(r.state.key(kindMeta, nil))
 	switch {
 	case err == nil:
@@ -239,10 +244,10 @@ func (r *Replica) Log() *oplog.Log { return r.log }
 func (r *Replica) Machine() *gossip.Machine { return r.machine }
 
 // Digest implements gossip.Replica: the digest of the state.
-func (r *Replica) Digest() digest.Sum { return r.fold.Tally.Digest }
+func (r *Replica) Digest() digest.Sum { return r.tally().Digest }
 
 // Survivors implements gossip.Replica.
-func (r *Replica) Survivors() uint64 { return r.fold.Tally.Rows }
+func (r *Replica) Survivors() uint64 { return r.tally().Rows }
 
 // WantsEntries implements gossip.Replica.
 func (r *Replica) WantsEntries() bool { return r.cfg.Retention.Mode == compaction.Archive }
@@ -285,12 +290,13 @@ func (r *Replica) end() (Step, error) {
 // apply makes what was written so far visible, so that the protocol reads it.
 // Commits become durable in order, and so the last one of a step stands for all.
 func (r *Replica) apply() error {
+	r.settle()
 	r.state.flush(r.batch)
 	r.log.Flush(r.batch, r.now)
+	m := meta{r.tally(), r.hlc.Last()}
 	if r.batch.Bytes() == 0 {
 		return nil
 	}
-	m := meta{r.fold.Tally, r.hlc.Last()}
 	r.batch.Set(r.state.key(kindMeta, nil), m.append(nil))
 	c, err := r.db.Apply(r.batch)
 	if err != nil {
@@ -301,6 +307,31 @@ func (r *Replica) apply() error {
 	}
 	r.batch = r.db.NewBatch()
 	return nil
+}
+
+// settleBeside is from how many sums on another core is worth waking for them.
+const settleBeside = 128
+
+// settle begins to bring the digest up to date, beside what comes next. Nothing may
+// be folded until tally was asked for.
+func (r *Replica) settle() {
+	switch {
+	case r.settled != nil || r.fold.Due() == 0:
+	case r.fold.Due() < settleBeside || r.beside == nil:
+		r.fold.Settle()
+	default:
+		r.settled = r.beside(r.fold.Settle)
+	}
+}
+
+// tally returns the state's tally, up to date.
+func (r *Replica) tally() merge.Tally {
+	r.settle()
+	if r.settled != nil {
+		r.settled()
+		r.settled = nil
+	}
+	return r.fold.Tally
 }
 
 func (r *Replica) raise(kind, text, hint string) {

@@ -133,8 +133,8 @@ func (w *world) checkAgreement() {
 		if got := rowsOf(w.t, &h.r.state.rows); !slices.Equal(got, want) {
 			w.fatalf("%s has the rows\n%q\nwhere the entries fold to\n%q", h.name, got, want)
 		}
-		if h.r.fold.Tally != fold.Tally {
-			w.fatalf("%s has the tally %v, the entries fold to %v", h.name, h.r.fold.Tally, fold.Tally)
+		if h.r.tally() != fold.Tally {
+			w.fatalf("%s has the tally %v, the entries fold to %v", h.name, h.r.tally(), fold.Tally)
 		}
 		if n := len(h.r.log.ClosedLanes()); n > 0 {
 			w.fatalf("%s closed %d lanes, and nobody forked any", h.name, n)

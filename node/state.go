@@ -392,8 +392,10 @@ func (s *state) flush(b storage.Batch) {
 		}
 	}
 	keys := make([]string, 0, len(s.changed))
-	for k := range s.changed {
-		keys = append(keys, k)
+	for i := range s.journal { // which has each row's first change, mostly in order
+		if u := &s.journal[i]; !u.had {
+			keys = append(keys, u.key)
+		}
 	}
 	slices.Sort(keys)
 	prefix := s.key(kindState, nil)

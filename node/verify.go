@@ -27,7 +27,7 @@ func (n *Node) Verify(ctx context.Context, progress func(done, total uint64)) (V
 		snap = n.db.Snapshot()
 		v.heads = n.replica.log.Vector().Clone()
 		v.entries, v.total = n.replica.log.Entries(), n.replica.log.Entries()+n.replica.Survivors()
-		v.tally, v.history = n.replica.fold.Tally, n.replica.log.History()
+		v.tally, v.history = n.replica.tally(), n.replica.log.History()
 		for _, l := range v.heads.Lanes() {
 			h, ok := n.replica.log.SignedHead(l)
 			_, closed := n.replica.log.ClosedAt(l)

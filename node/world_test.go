@@ -582,8 +582,8 @@ func (h *host) check() {
 		}
 		return nil
 	}))
-	if tally != h.r.fold.Tally {
-		h.w.fatalf("%s keeps the tally %v, its rows have %v", h.name, h.r.fold.Tally, tally)
+	if tally != h.r.tally() {
+		h.w.fatalf("%s keeps the tally %v, its rows have %v", h.name, h.r.tally(), tally)
 	}
 	lo := h.r.state.key(kindRef, nil)
 	n := 0

@@ -37,6 +37,7 @@ func (r *Replica) Write(nowMillis int64, reqs []Request) (Step, error) {
 		}
 		results[i] = Result{rec, err}
 	}
+	r.settle()
 	if err := w.finish(); err != nil {
 		return Step{}, err
 	}
@@ -182,7 +183,7 @@ func (w *writer) request(q *Request) (Receipt, error) {
 	}
 	first, err := w.txn(creator, func(t *txnWriter) error {
 		rec = Receipt{}
-		t.deltas = make([]delta.Delta, 0, len(q.Ops))
+		t.deltas, rec.ETags = make([]delta.Delta, 0, len(q.Ops)), make([]string, 0, len(q.Ops))
 		if err := t.r.before(); err != nil {
 			return err
 		}
@@ -259,7 +260,7 @@ func (w *writer) txn(creator string, fill func(*txnWriter) error) (first clock.D
 		o := w.open
 		t := &txnWriter{r: w.r, origin: o.origin, index: o.index, bytes: o.bytes, lanes: o.lanes}
 		t.origin.Creator, t.origin.Txn = creator, o.index
-		state, tally := w.r.state.mark(), w.r.fold.Tally
+		state, tally := w.r.state.mark(), w.r.fold.Mark()
 		err = fill(t)
 		if err == nil && len(t.deltas) > 0 {
 			first = clock.Dot{Lane: o.origin.Lane, Seq: o.origin.Seq, Index: o.index}
@@ -268,7 +269,7 @@ func (w *writer) txn(creator string, fill func(*txnWriter) error) (first clock.D
 			return first, nil
 		}
 		w.r.state.rollback(state)
-		w.r.fold.Tally = tally
+		w.r.fold.Rollback(tally)
 		if !errors.Is(err, errFull) {
 			return first, err
 		}

@@ -341,7 +341,7 @@ func TestOverlay(t *testing.T) {
 	s := h.r.state
 	s.known = nil // so that it must be built, with changes under way
 	m := s.mark()
-	tally := h.r.fold.Tally
+	tally := h.r.fold.Mark()
 	for _, op := range []Op{{Kind: OpPut, Path: "/3", Value: "new"}, {Kind: OpPut, Path: "/4", Value: "changed"}, {Kind: OpRm, Path: "/6"}, {Kind: OpPut, Path: "/9", Value: "last"}} {
 		op.Entity = "e"
 		tw := &txnWriter{r: h.r, origin: merge.Origin{Lane: h.r.signer.Lane, Seq: 99}, index: uint32(s.mark().journal)}
@@ -370,7 +370,7 @@ func TestOverlay(t *testing.T) {
 		}
 	}
 	s.rollback(m)
-	h.r.fold.Tally = tally
+	h.r.fold.Rollback(tally)
 	if len(s.changed)+len(s.side)+len(s.journal) > 0 {
 		t.Error("the rollback left something")
 	}
