@@ -259,7 +259,11 @@ type Leaf struct {
 // An object with members is not a leaf; an empty one, an array, a reference
 // and a byte string are.
 func Flatten(at Path, x any) ([]Leaf, error) {
-	out := make([]Leaf, 0, 1) // a value that is no object has no more
+	return AppendLeaves(make([]Leaf, 0, 1), at, x) // a value that is no object has no more
+}
+
+// AppendLeaves appends what Flatten returns.
+func AppendLeaves(out []Leaf, at Path, x any) ([]Leaf, error) {
 	if err := flatten(&out, at, x, 0); err != nil {
 		return nil, err
 	}

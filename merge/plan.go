@@ -41,25 +41,42 @@ func collect(v View, prefix []byte) ([]clock.Dot, error) {
 	return bounds, err
 }
 
+// An Absenter is a View that knows of many an entity that it has no row of it, and
+// says so faster than it reads.
+type Absenter interface {
+	// Absent reports whether there is surely no row of the entity.
+	Absent(entity string) bool
+}
+
 // PlanAssign plans the assignment of a value: it kills every sibling that v
 // shows at the path, above it and below it.
 func PlanAssign(v View, entity string, p delta.Path, value delta.Value) (delta.Delta, error) {
 	d := delta.Delta{Entity: entity, Path: p, Verb: delta.Assign, Value: value}
+	if a, ok := v.(Absenter); ok && a.Absent(entity) {
+		return d, nil
+	}
+	var err error
+	d.Kills, err = siblings(v, entity, p)
+	return d, err
+}
+
+// siblings lists as kills what v shows at a path, above it and below it.
+func siblings(v View, entity string, p delta.Path) (kills []delta.Kill, err error) {
 	sweep := func(prefix []byte, k delta.Kill) (err error) {
 		if k.Bounds, err = collect(v, prefix); len(k.Bounds) > 0 {
-			d.Kills = append(d.Kills, k)
+			kills = append(kills, k)
 		}
 		return err
 	}
 	// This is the order in which an entry lists its kills.
-	err := sweep(AppendPrefix(nil, entity, p), delta.Kill{Scope: delta.ScopePrefix})
+	err = sweep(AppendPrefix(nil, entity, p), delta.Kill{Scope: delta.ScopePrefix})
 	for _, up := range p.Ancestors() {
 		if err != nil {
 			break
 		}
 		err = sweep(AppendExact(nil, entity, up), delta.Kill{Scope: delta.ScopePath, Path: up})
 	}
-	return d, err
+	return kills, err
 }
 
 // PlanAssignAlone plans the assignment of a value in place of its siblings at the

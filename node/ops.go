@@ -99,7 +99,7 @@ func (t *txnWriter) value(o *Op, v delta.Value) error {
 
 // document merges a document leaf by leaf.
 func (t *txnWriter) document(o *Op) error {
-	leaves, err := leavesOf(o)
+	leaves, err := t.leavesOf(o)
 	if err != nil {
 		return fmt.Errorf("%w: %s: %w", ErrInvalid, delta.Key(o.Entity, o.Path), err)
 	}
@@ -143,13 +143,16 @@ func (t *txnWriter) news(entity string, leaves []delta.Leaf) ([]delta.Leaf, erro
 	return out, nil
 }
 
-// leavesOf returns what a put writes where.
-func leavesOf(o *Op) ([]delta.Leaf, error) {
-	if !o.Whole {
-		return delta.Flatten(o.Path, o.Value)
+// leavesOf returns what a put writes where, until it is called again.
+func (t *txnWriter) leavesOf(o *Op) (leaves []delta.Leaf, err error) {
+	if o.Whole {
+		v, err := delta.ValueOf(o.Value)
+		return []delta.Leaf{{Path: o.Path, Value: v}}, err
 	}
-	v, err := delta.ValueOf(o.Value)
-	return []delta.Leaf{{Path: o.Path, Value: v}}, err
+	if leaves, err = delta.AppendLeaves(t.leaves[:0], o.Path, o.Value); err == nil {
+		t.leaves = leaves
+	}
+	return leaves, err
 }
 
 // holds reports whether a leaf is already all that is read at its path.

@@ -81,7 +81,7 @@ type state struct {
 	// changed holds the rows of the batch in the making, nil for one that
 	// goes; byEntity lists their keys by the entity's prefix, in order.
 	changed  map[string][]merge.Survivor
-	byEntity map[string][]string
+	byEntity map[string]changedKeys
 
 	// side are the other writes of the batch: refs, dead rows, kills.
 	side []write
@@ -109,6 +109,8 @@ type state struct {
 	// known answers for absent keys; nil until it pays to build it.
 	known  *filter
 	misses int
+
+	scratch []byte
 }
 
 type write struct {
@@ -131,7 +133,7 @@ func newState(db storage.Reader, prefix []byte, lanes merge.Lanes, empty bool) *
 	s := &state{
 		rows:     rows{r: db, prefix: prefix, lanes: lanes},
 		changed:  make(map[string][]merge.Survivor),
-		byEntity: make(map[string][]string),
+		byEntity: make(map[string]changedKeys),
 	}
 	if empty {
 		s.known = newFilter(0)
@@ -158,6 +160,15 @@ func (s *state) absent(key []byte) (bool, error) {
 		}
 	}
 	return !s.known.has(key), nil
+}
+
+// Absent implements merge.Absenter.
+func (s *state) Absent(entity string) bool {
+	if s.known == nil {
+		return false
+	}
+	s.scratch = merge.AppendPrefix(s.scratch[:0], entity, "")
+	return !s.known.has(s.scratch)
 }
 
 func (s *state) buildFilter() error {
@@ -243,7 +254,7 @@ func (s *state) changedUnder(prefix []byte, whole bool) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	keys := s.byEntity[string(prefix[:n])]
+	keys := s.byEntity[string(prefix[:n])].list()
 	from, _ := slices.BinarySearch(keys, string(prefix))
 	to := from
 	for to < len(keys) && strings.HasPrefix(keys[to], string(prefix)) {
@@ -265,9 +276,7 @@ func (s *state) SetRow(key []byte, row []merge.Survivor) error {
 		if err != nil {
 			return err
 		}
-		l := s.byEntity[k[:n]]
-		at, _ := slices.BinarySearch(l, k)
-		s.byEntity[k[:n]] = slices.Insert(l, at, k)
+		s.byEntity[k[:n]] = s.byEntity[k[:n]].with(k)
 	}
 	s.changed[k] = row
 	if len(row) == 0 {
@@ -373,10 +382,38 @@ func (s *state) unlist(key string) {
 	if err != nil {
 		return // SetRow has parsed it
 	}
-	l := s.byEntity[key[:n]]
-	if i, ok := slices.BinarySearch(l, key); ok {
-		s.byEntity[key[:n]] = slices.Delete(l, i, i+1)
+	s.byEntity[key[:n]] = s.byEntity[key[:n]].without(key)
+}
+
+// changedKeys are the keys of an entity's changed rows, in order. Most often there
+// is one, and it takes no list.
+type changedKeys struct {
+	one  string
+	many []string
+}
+
+func (c changedKeys) list() []string {
+	if c.many == nil && c.one != "" {
+		return []string{c.one}
 	}
+	return c.many
+}
+
+func (c changedKeys) with(key string) changedKeys {
+	if c.many == nil && c.one == "" {
+		return changedKeys{one: key}
+	}
+	l := c.list()
+	at, _ := slices.BinarySearch(l, key)
+	return changedKeys{many: slices.Insert(l, at, key)}
+}
+
+func (c changedKeys) without(key string) changedKeys {
+	l := c.list()
+	if i, ok := slices.BinarySearch(l, key); ok {
+		l = slices.Delete(l, i, i+1)
+	}
+	return changedKeys{many: l}
 }
 
 // flush moves what has changed into a batch and starts anew.
