@@ -30,6 +30,12 @@ type pendingWrite struct {
 	done chan Result
 }
 
+// pendingWrites are those that ended as they should: nothing is left in their
+// channels, and nobody else knows them.
+var pendingWrites = sync.Pool{New: func() any {
+	return &pendingWrite{lead: make(chan struct{}, 1), done: make(chan Result, 1)}
+}}
+
 // maxGroup bounds how many transactions are committed together.
 const maxGroup = 4096
 
@@ -141,22 +147,27 @@ func (n *Node) Commit(ctx context.Context, creator string, ops []Op) (Receipt, e
 		return Receipt{}, err
 	}
 	system := touchesCatalog(ops)
-	w := &pendingWrite{Request{creator, ops}, make(chan struct{}, 1), make(chan Result, 1)}
+	w := pendingWrites.Get().(*pendingWrite)
+	w.req = Request{creator, ops}
 	if !n.commits.enter(w) {
 		return Receipt{}, ErrClosed
 	}
 	defer n.commits.calls.Done()
+	var res Result
 	select {
 	case <-w.lead:
 		n.lead()
-	case res := <-w.done:
-		return n.committed(res, system)
+		res = <-w.done
+	case res = <-w.done:
 	case <-ctx.Done():
 		if n.commits.abandon(w) {
 			return Receipt{}, ctx.Err()
 		}
+		res = <-w.done
 	}
-	return n.committed(<-w.done, system)
+	w.req = Request{}
+	pendingWrites.Put(w)
+	return n.committed(res, system)
 }
 
 // committed returns what became of a write. Where it may have changed what the

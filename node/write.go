@@ -42,7 +42,7 @@ func (r *Replica) Write(nowMillis int64, reqs []Request) (Step, error) {
 		return Step{}, err
 	}
 	for _, at := range w.receipts {
-		results[at.request].Receipt.CID = delta.CID(w.hashes[at.entry]).String()
+		results[at.request].Receipt.CID = w.cids[at.entry]
 	}
 	step, err := r.end()
 	step.Results = results
@@ -59,9 +59,8 @@ func refusal(err error) bool {
 type writer struct {
 	r    *Replica
 	open *openEntry
-	// hashes are those of the finished entries; publish is the message in the
-	// making.
-	hashes  []clock.Hash
+	// cids are those of the finished entries; publish is the message in the making.
+	cids    []string
 	publish []byte
 	// receipts say which request went into which entry.
 	receipts []receiptAt
@@ -160,7 +159,7 @@ func (w *writer) emit(body delta.Body, t clock.Timestamp) error {
 	}
 	w.publish = gossip.AppendPublished(w.publish, r.lane, e)
 	if len(body.Txns) > 0 {
-		w.hashes = append(w.hashes, e.Hash)
+		w.cids = append(w.cids, delta.CID(e.Hash).String())
 	}
 	return nil
 }
@@ -206,7 +205,7 @@ func (w *writer) request(q *Request) (Receipt, error) {
 	}
 	if rec.Deltas > 0 {
 		rec.Txn = first
-		w.receipts = append(w.receipts, receiptAt{n, len(w.hashes)})
+		w.receipts = append(w.receipts, receiptAt{n, len(w.cids)})
 	}
 	return rec, nil
 }
