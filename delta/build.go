@@ -32,7 +32,7 @@ func (s *Signer) Build(head clock.Head, t clock.Timestamp, body Body) (*Entry, e
 	if len(raw) > MaxBodyBytes {
 		return nil, fmt.Errorf("entry body of %d bytes, at most %d are allowed", len(raw), MaxBodyBytes)
 	}
-	parsed, err := ParseBody(raw, h.ID())
+	parsed, err := parseBody(raw, h.ID(), &body)
 	if err != nil {
 		return nil, fmt.Errorf("build entry %v: %w", h.ID(), err)
 	}

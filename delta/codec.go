@@ -179,7 +179,11 @@ type bodyReader struct {
 
 // ParseBody reads the body block of entry id and checks all that can be
 // checked without state. Values of the result share memory with b.
-func ParseBody(b []byte, id clock.EntryID) (body Body, err error) {
+func ParseBody(b []byte, id clock.EntryID) (Body, error) { return parseBody(b, id, new(Body)) }
+
+// parseBody reads a body that is likely to be the expected one, whose names it then
+// shares.
+func parseBody(b []byte, id clock.EntryID, expected *Body) (body Body, err error) {
 	if len(b) > MaxBodyBytes {
 		return body, malformed("body of %d bytes, at most %d are allowed", len(b), MaxBodyBytes)
 	}
@@ -191,8 +195,12 @@ func ParseBody(b []byte, id clock.EntryID) (body Body, err error) {
 	if n > 0 {
 		body.Txns = make([]Txn, 0, min(n, 1024))
 	}
-	for ; n > 0 && r.err == nil; n-- {
-		body.Txns = append(body.Txns, r.readTxn())
+	for i := 0; i < n && r.err == nil; i++ {
+		var like []Delta
+		if i < len(expected.Txns) {
+			like = expected.Txns[i].Deltas
+		}
+		body.Txns = append(body.Txns, r.readTxn(like))
 	}
 	r.checkLanes()
 	if err := r.end("body"); err != nil {
@@ -268,7 +276,7 @@ func (r *bodyReader) laneNumber() clock.LaneID {
 	return clock.LaneID{}
 }
 
-func (r *bodyReader) readTxn() (x Txn) {
+func (r *bodyReader) readTxn(like []Delta) (x Txn) {
 	r.tuple(2, "transaction")
 	x.Creator = r.text(MaxCreatorBytes, "creator")
 	n := r.array("deltas")
@@ -276,20 +284,26 @@ func (r *bodyReader) readTxn() (x Txn) {
 		r.fail("empty transaction")
 	}
 	x.Deltas = make([]Delta, 0, min(n, 1024))
-	for ; n > 0 && r.err == nil; n-- {
-		x.Deltas = append(x.Deltas, r.readDelta())
+	for i := 0; i < n && r.err == nil; i++ {
+		var d Delta
+		if i < len(like) {
+			d.Entity, d.Path = like[i].Entity, like[i].Path
+		}
+		r.readDelta(&d)
+		x.Deltas = append(x.Deltas, d)
 		r.index++
 	}
 	return x
 }
 
-func (r *bodyReader) readDelta() (d Delta) {
+// readDelta reads a delta. What d has of a name is what is expected there.
+func (r *bodyReader) readDelta(d *Delta) {
 	r.tuple(5, "delta")
-	d.Entity = r.text(MaxEntityBytes, "entity")
+	d.Entity = r.textLike(d.Entity, MaxEntityBytes, "entity")
 	if err := checkName(d.Entity); err != nil {
 		r.fail("%v", err)
 	}
-	d.Path = r.path()
+	d.Path = r.path(d.Path)
 	verb := r.uint("verb")
 	if r.err == nil && (verb == 0 || verb > uint64(lastVerb)) {
 		r.fail("unknown verb %d", verb)
@@ -307,11 +321,10 @@ func (r *bodyReader) readDelta() (d Delta) {
 	if r.err == nil {
 		d.check(&r.reader)
 	}
-	return d
 }
 
-func (r *bodyReader) path() Path {
-	s := r.text(MaxPathBytes, "path")
+func (r *bodyReader) path(expected Path) Path {
+	s := r.textLike(string(expected), MaxPathBytes, "path")
 	if err := checkPointer(s); err != nil {
 		r.fail("%v", err)
 	}
@@ -322,7 +335,7 @@ func (r *bodyReader) readKill() (k Kill) {
 	r.tuple(3, "kill")
 	switch r.peek() & 0xe0 {
 	case majorText:
-		k.Scope, k.Path = ScopePath, r.path()
+		k.Scope, k.Path = ScopePath, r.path("")
 	case majorBytes:
 		k.Scope, k.Tag = ScopeTag, Tag(r.bytes("tag"))
 		if len(k.Tag) != tagSize {

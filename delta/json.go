@@ -259,24 +259,45 @@ type Leaf struct {
 // An object with members is not a leaf; an empty one, an array, a reference
 // and a byte string are.
 func Flatten(at Path, x any) ([]Leaf, error) {
-	return AppendLeaves(make([]Leaf, 0, 1), at, x) // a value that is no object has no more
+	f := flattener{leaves: make([]Leaf, 0, 1)} // a value that is no object has no more
+	err := f.flatten(at, x, 0)
+	return f.leaves, err
 }
 
-// AppendLeaves appends what Flatten returns.
-func AppendLeaves(out []Leaf, at Path, x any) ([]Leaf, error) {
-	if err := flatten(&out, at, x, 0); err != nil {
-		return nil, err
+// A Flattener flattens many documents, in less memory than each of them by itself
+// would take: values that follow each other share it.
+type Flattener struct{ flattener }
+
+// Flatten returns what the function Flatten does. The leaves are valid until the
+// next call, their values for good.
+func (f *Flattener) Flatten(at Path, x any) ([]Leaf, error) {
+	f.shared, f.leaves = true, f.leaves[:0]
+	if cap(f.leaves) > maxLeavesKept {
+		f.leaves = nil
 	}
-	return out, nil
+	err := f.flatten(at, x, 0)
+	return f.leaves, err
 }
 
-func flatten(out *[]Leaf, at Path, x any, depth int) error {
+// valueRoom is how much memory values share: it is held as long as one of them is.
+const valueRoom = 16 << 10
+
+// maxLeavesKept bounds what a Flattener holds on to of a large document.
+const maxLeavesKept = 4096
+
+type flattener struct {
+	leaves []Leaf
+	shared bool
+	room   []byte // what is left for values
+}
+
+func (f *flattener) flatten(at Path, x any, depth int) error {
 	m, ok := x.(map[string]any)
 	if !ok || len(m) == 0 {
-		return appendLeaf(out, at, x)
+		return f.leaf(at, x)
 	}
 	if v, err := reservedObject(m); v != nil || err != nil {
-		return appendLeaf(out, at, x)
+		return f.leaf(at, x)
 	}
 	if depth > MaxDepth {
 		return fmt.Errorf("document nested deeper than %d", MaxDepth)
@@ -286,18 +307,34 @@ func flatten(out *[]Leaf, at Path, x any, depth int) error {
 		if err != nil {
 			return err
 		}
-		if err := flatten(out, child, m[k], depth+1); err != nil {
+		if err := f.flatten(child, m[k], depth+1); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func appendLeaf(out *[]Leaf, at Path, x any) error {
-	v, err := ValueOf(x)
+func (f *flattener) leaf(at Path, x any) error {
+	v, err := f.value(x)
 	if err != nil {
 		return fmt.Errorf("%s: %w", cmp.Or(string(at), "value"), err)
 	}
-	*out = append(*out, Leaf{at, v})
+	f.leaves = append(f.leaves, Leaf{at, v})
 	return nil
+}
+
+func (f *flattener) value(x any) (Value, error) {
+	need := roomFor(x)
+	if !f.shared || need > valueRoom/16 {
+		return ValueOf(x)
+	}
+	if cap(f.room) < need {
+		f.room = make([]byte, 0, valueRoom)
+	}
+	v, err := valueIn(f.room, x)
+	if n := len(v); n > 0 && n <= cap(f.room) && &v[0] == &f.room[:1][0] {
+		f.room = f.room[n:cap(f.room)][:0]
+		v = v[:n:n]
+	}
+	return v, err
 }

@@ -165,6 +165,39 @@ func TestFlatten(t *testing.T) {
 	})
 }
 
+// A Flattener returns what Flatten does, and its values stay what they were while it
+// goes on.
+func TestFlattener(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var f Flattener
+		var got, want []Leaf
+		for range rapid.IntRange(1, 20).Draw(t, "documents") {
+			doc := anyDoc(2).Draw(t, "doc")
+			if rapid.IntRange(0, 4).Draw(t, "long") == 0 {
+				doc = strings.Repeat("x", rapid.IntRange(0, valueRoom/8).Draw(t, "length"))
+			}
+			leaves, err := f.Flatten("/at", doc)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, leaves...)
+			alone, err := Flatten("/at", doc)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want = append(want, alone...)
+		}
+		for i := range want {
+			if got[i].Path != want[i].Path || !bytes.Equal(got[i].Value, want[i].Value) {
+				t.Fatalf("leaf %d is %v, want %v", i, got[i], want[i])
+			}
+		}
+		if len(got) != len(want) {
+			t.Fatalf("%d leaves, want %d", len(got), len(want))
+		}
+	})
+}
+
 // anyDoc draws a document whose objects have no reserved names.
 func anyDoc(depth int) *rapid.Generator[any] {
 	if depth == 0 {

@@ -234,8 +234,11 @@ func (r *reader) any() any {
 }
 
 // ValueOf encodes what Any returns, and the other Go integer types.
-func ValueOf(x any) (Value, error) {
-	v, err := appendAny(make([]byte, 0, roomFor(x)), x, 0)
+func ValueOf(x any) (Value, error) { return valueIn(make([]byte, 0, roomFor(x)), x) }
+
+// valueIn is ValueOf in the memory of b, as far as that goes.
+func valueIn(b []byte, x any) (Value, error) {
+	v, err := appendAny(b[:0:cap(b)], x, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -108,10 +108,12 @@ type Tally struct {
 type Fold struct {
 	State State
 	Tally Tally
-	// Late leaves the digest of the tally to Settle.
+	// Late leaves the digest of the tally to Settle. It is for a state that hands its
+	// rows on in batches, each settled before.
 	Late bool
 
-	key []byte // scratch
+	key  []byte     // scratch
+	slab []Survivor // for fresh rows
 
 	// due are the survivors that Settle takes into the digest or out of it, and
 	// dueKeys their keys, one after the other.
@@ -230,7 +232,7 @@ func (f *Fold) ApplyDelta(o *Origin, index uint32, d *delta.Delta) error {
 
 // insert adds a survivor to a row, and returns the row.
 func (f *Fold) insert(key []byte, old []Survivor, s Survivor) (row []Survivor, err error) {
-	row = make([]Survivor, len(old)+1)
+	row = f.room(len(old) + 1)
 	at, _ := slices.BinarySearchFunc(old, s.Dot, func(a Survivor, d clock.Dot) int { return a.Dot.Compare(d) })
 	copy(row, old[:at])
 	copy(row[at+1:], old[at:])
@@ -240,6 +242,23 @@ func (f *Fold) insert(key []byte, old []Survivor, s Survivor) (row []Survivor, e
 		f.State.SetRef(t, key, true)
 	}
 	return row, f.State.SetRow(key, row)
+}
+
+// slabRows is how many fresh rows share memory where a state holds them only until
+// the end of a batch.
+const slabRows = 32
+
+// room returns a row of n survivors.
+func (f *Fold) room(n int) []Survivor {
+	if n > 1 || !f.Late {
+		return make([]Survivor, n)
+	}
+	if len(f.slab) == 0 {
+		f.slab = make([]Survivor, slabRows)
+	}
+	row := f.slab[:1:1]
+	f.slab = f.slab[1:]
+	return row
 }
 
 // take takes out of a row what dies, and buries it. It returns what is left.

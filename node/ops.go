@@ -149,10 +149,7 @@ func (t *txnWriter) leavesOf(o *Op) (leaves []delta.Leaf, err error) {
 		v, err := delta.ValueOf(o.Value)
 		return []delta.Leaf{{Path: o.Path, Value: v}}, err
 	}
-	if leaves, err = delta.AppendLeaves(t.leaves[:0], o.Path, o.Value); err == nil {
-		t.leaves = leaves
-	}
-	return leaves, err
+	return t.r.flattener.Flatten(o.Path, o.Value)
 }
 
 // holds reports whether a leaf is already all that is read at its path.

@@ -100,8 +100,9 @@ type Replica struct {
 	// began says from where on this process wrote to which lanes.
 	began map[clock.LaneID]uint64
 
-	now   int64
-	batch storage.Batch
+	now       int64
+	batch     storage.Batch
+	flattener delta.Flattener
 	// beside is the driver's: it runs a function beside the owner and returns how
 	// to wait for it. Nil in a simulation. settled waits for the digest that is
 	// being summed so, if one is.

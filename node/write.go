@@ -243,7 +243,6 @@ type txnWriter struct {
 	deltas []delta.Delta
 	bytes  int
 	lanes  int
-	leaves []delta.Leaf // scratch
 }
 
 // errFull says that a transaction does not fit what is left of the open entry.
