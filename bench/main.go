@@ -32,10 +32,36 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "error:", err)
-		os.Exit(1)
+	os.Exit(exit(os.Stderr, err))
+}
+
+// A usageError reports a command line that asks for nothing that there is.
+type usageError struct{ text, hint string }
+
+// Error says what is wrong.
+func (e *usageError) Error() string { return e.text }
+
+func usage(hint, format string, args ...any) error {
+	return &usageError{fmt.Sprintf(format, args...), hint}
+}
+
+// seeHelp is the hint where the list of flags helps.
+const seeHelp = "bench -help lists the flags"
+
+// exit tells a person what an error says, and returns the exit code of the
+// program: 2 for a command line that makes no sense, 1 for all else that went
+// wrong.
+func exit(w io.Writer, err error) int {
+	if err == nil {
+		return 0
 	}
+	fmt.Fprintln(w, "error:", strings.ReplaceAll(err.Error(), "\n", "\n       "))
+	var u *usageError
+	if !errors.As(err, &u) {
+		return 1
+	}
+	fmt.Fprintln(w, "hint:", u.hint)
+	return 2
 }
 
 func run(ctx context.Context, args []string, in io.Reader, out, progress io.Writer) error {
@@ -62,14 +88,32 @@ var openers = map[scenario.System]worker.Opener{
 func work(ctx context.Context, args []string, in io.Reader, out io.Writer) error {
 	flags := flag.NewFlagSet("worker", flag.ContinueOnError)
 	system := flags.String("system", "", "rhizome, peer, peer-fast or pebble")
-	if err := flags.Parse(args); err != nil {
+	if help, err := parse(flags, args, out); help || err != nil {
 		return err
 	}
 	open, ok := openers[scenario.System(*system)]
 	if !ok {
-		return fmt.Errorf("no system %q", *system)
+		return usage("bench starts its workers itself", "no system %q", *system)
 	}
 	return worker.Serve(context.WithoutCancel(ctx), in, out, open)
+}
+
+// parse reads flags. Where help is asked for it is printed, and there is nothing
+// else to do.
+func parse(flags *flag.FlagSet, args []string, out io.Writer) (help bool, err error) {
+	flags.SetOutput(io.Discard)
+	err = flags.Parse(args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		flags.SetOutput(out)
+		flags.Usage()
+		return true, nil
+	case err != nil:
+		return false, usage(seeHelp, "%v", err)
+	case flags.NArg() > 0:
+		return false, usage(seeHelp, "what is %q?", flags.Arg(0))
+	}
+	return false, nil
 }
 
 func measure(ctx context.Context, args []string, out, progress io.Writer) error {
@@ -81,19 +125,24 @@ func measure(ctx context.Context, args []string, out, progress io.Writer) error 
 	scale := flags.Float64("scale", 1, "factor, at most 1, for all counts")
 	dir := flags.String("dir", os.TempDir(), "where to make temporary directories; the disk that is measured")
 	docs := flags.Bool("write", false, "renew docs/benchmarks.md and its charts")
-	if err := flags.Parse(args); err != nil {
+	if help, err := parse(flags, args, out); help || err != nil {
 		return err
-	}
-	if flags.NArg() > 0 {
-		return fmt.Errorf("what is %q?", flags.Arg(0))
 	}
 	chosen, err := scenario.Select(*names)
 	if err != nil {
-		return err
+		return usage("name one or more of them, with commas between", "%v", err)
 	}
 	write, err := writer(*format)
 	if err != nil {
 		return err
+	}
+	switch {
+	case *runs < 0:
+		return usage(seeHelp, "%d runs", *runs)
+	case *limit <= 0:
+		return usage(seeHelp, "limit %v is not above 0", *limit)
+	case !(*scale > 0 && *scale <= 1): // nor is what is no number
+		return usage(seeHelp, "scale %v is not above 0 and at most 1", *scale)
 	}
 	if *docs {
 		if err := checkDocs(*names, *scale); err != nil {
@@ -134,10 +183,10 @@ const docsDir = "../docs"
 // checkDocs says before all the measuring what would be wrong after it.
 func checkDocs(names string, scale float64) error {
 	if names != "all" || scale != 1 {
-		return errors.New("-write wants all scenarios at full scale: the page has no room for less")
+		return usage("leave out -scenario and -scale, or -write", "-write wants all scenarios at full scale: the page has no room for less")
 	}
 	if _, err := os.Stat(docsDir); err != nil {
-		return fmt.Errorf("-write wants to be run in the directory of the bench module: %w", err)
+		return usage("go -C bench run . -write", "-write wants to be run in the directory of the bench module: %v", err)
 	}
 	return nil
 }
@@ -151,5 +200,5 @@ func writer(format string) (func(*report.Report, io.Writer) error, error) {
 	case "markdown":
 		return (*report.Report).WriteMarkdown, nil
 	}
-	return nil, fmt.Errorf("no output %q; there are table, json and markdown", format)
+	return nil, usage("name one of them with -o", "no output %q; there are table, json and markdown", format)
 }

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -124,21 +126,63 @@ func hasSystem(s scenario.Scenario, system scenario.System) bool {
 	return false
 }
 
-// TestRefusals: what makes no sense is refused before anything is measured.
+// TestRefusals: what makes no sense is refused before anything is measured, with
+// exit code 2 and a hint; what only cannot be done here, with 1.
 func TestRefusals(t *testing.T) {
-	for want, args := range map[string][]string{
-		"no scenario":            {"-scenario", "nonsense"},
-		"no output":              {"-o", "xml"},
-		`what is "now"?`:         {"now"},
-		"all scenarios":          {"-write", "-scenario", "burst"},
-		"at full scale":          {"-write", "-scale", "0.5"},
-		`no system "other"`:      {"worker", "-system", "other"},
-		"at most 1":              {"-scale", "2", "-scenario", "burst"},
-		"file system of /absent": {"-dir", "/absent"},
+	for _, c := range []struct {
+		want string
+		code int
+		args []string
+	}{
+		{"no scenario", 2, []string{"-scenario", "nonsense"}},
+		{"no output", 2, []string{"-o", "xml"}},
+		{`what is "now"?`, 2, []string{"now"}},
+		{"not defined: -bogus", 2, []string{"-bogus"}},
+		{`invalid value "many" for flag -runs`, 2, []string{"-runs", "many"}},
+		{"-1 runs", 2, []string{"-runs", "-1"}},
+		{"limit 0s", 2, []string{"-limit", "0"}},
+		{"all scenarios", 2, []string{"-write", "-scenario", "burst"}},
+		{"at full scale", 2, []string{"-write", "-scale", "0.5"}},
+		{`no system "other"`, 2, []string{"worker", "-system", "other"}},
+		{"not defined: -bogus", 2, []string{"worker", "-bogus"}},
+		{"at most 1", 2, []string{"-scale", "2", "-scenario", "burst"}},
+		{"scale NaN", 2, []string{"-scale", "NaN", "-scenario", "burst"}},
+		{"file system of /absent", 1, []string{"-dir", "/absent"}},
 	} {
-		err := run(context.Background(), args, nil, new(bytes.Buffer), new(bytes.Buffer))
-		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%v: %v, want %q", args, err, want)
+		var out, progress, told bytes.Buffer
+		err := run(context.Background(), c.args, nil, &out, &progress)
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%v: %v, want %q", c.args, err, c.want)
 		}
+		if code := exit(&told, err); code != c.code {
+			t.Errorf("%v: exit code %d, want %d", c.args, code, c.code)
+		}
+		text, hint, hinted := strings.Cut(told.String(), "\nhint: ")
+		if !strings.HasPrefix(text, "error: ") || hinted != (c.code == 2) || hinted && len(hint) < 2 {
+			t.Errorf("%v: a person is told %q", c.args, &told)
+		}
+		if out.Len()+progress.Len() > 0 {
+			t.Errorf("%v: printed %q and %q", c.args, &out, &progress)
+		}
+	}
+}
+
+// TestExitCode: a process ends with the code, and one that is asked for help with
+// 0.
+func TestExitCode(t *testing.T) {
+	for want, args := range map[int][]string{2: {"worker", "-system", "other"}, 0: {"worker", "-help"}} {
+		c := exec.CommandContext(t.Context(), os.Args[0], args...)
+		text, _ := c.CombinedOutput() // the code says it, too
+		if got := c.ProcessState.ExitCode(); got != want {
+			t.Errorf("%v: exit code %d, want %d: %s", args, got, want, text)
+		}
+	}
+	var out bytes.Buffer
+	if err := run(t.Context(), []string{"-help"}, nil, &out, new(bytes.Buffer)); err != nil || !strings.Contains(out.String(), "-scenario") {
+		t.Errorf("help is %q, %v", &out, err)
+	}
+	var told bytes.Buffer
+	if code := exit(&told, errors.New("a\nb")); code != 1 || told.String() != "error: a\n       b\n" {
+		t.Errorf("exit code %d, told %q", code, &told)
 	}
 }

@@ -20,8 +20,8 @@ type Explanation struct {
 	Value      any
 	Absent     bool
 	Properties []ExplainedProperty
-	// Killed is what stood here and no longer does, as far back as the horizon,
-	// the newest first; More says that there is more of it than is listed, or
+	// Killed is what was read here and no longer is, as far back as the horizon,
+	// the newest first: migrations have it where they have what lives. More says that there is more of it than is listed, or
 	// more that killed it than was looked at.
 	Killed []KilledSurvivor
 	More   bool
@@ -73,8 +73,8 @@ type Killer struct {
 }
 
 // Explain says why a key reads as it does: the survivors at and below it, the
-// rule of each property, what the rule had to go by, and what was killed here
-// since the horizon, by whom. Of the options it takes View and Raw.
+// rule of each property, what the rule had to go by, and what was killed of all
+// that would be read here, since the horizon, by whom. Of the options it takes View and Raw.
 func (n *Node) Explain(ctx context.Context, entity string, p delta.Path, o ReadOptions) (Explanation, error) {
 	out := Explanation{Entity: entity, Path: p}
 	if err := checkKey(entity, p); err != nil {
@@ -103,7 +103,7 @@ func (n *Node) Explain(ctx context.Context, entity string, p delta.Path, o ReadO
 	if m.edge > 0 {
 		out.Horizon, out.Since = n.cursor(m.edge), m.past.Time()
 	}
-	dead := obituary{ctx: ctx, m: m, view: &view, scopes: make(map[string][]keptKill)}
+	dead := obituary{ctx: ctx, m: m, view: &view, rules: rd.rules(entity), scopes: make(map[string][]keptKill)}
 	if out.Killed, err = dead.write(entity, p); err != nil {
 		return out, err
 	}

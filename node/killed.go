@@ -1,10 +1,12 @@
 package node
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"slices"
+	"strings"
 
 	"github.com/rhizome-p2p/rhizome/clock"
 	"github.com/rhizome-p2p/rhizome/delta"
@@ -12,12 +14,14 @@ import (
 	"github.com/rhizome-p2p/rhizome/oplog"
 )
 
-// An obituary tells what died at and below a key, and of what. It reads each
-// dead row once, the kills of each scope once, and each entry that killed once.
+// An obituary tells what died that was read at or below a key, and of what. It
+// reads each dead row once, the kills of each scope once, and each entry that
+// killed once.
 type obituary struct {
-	ctx  context.Context
-	m    *moment
-	view *rows
+	ctx   context.Context
+	m     *moment
+	view  *rows
+	rules *merge.Rules
 	// scopes are the kept kills read so far, by the prefix of rows that they are
 	// about; dots is how many dots they hold.
 	scopes map[string][]keptKill
@@ -27,10 +31,11 @@ type obituary struct {
 
 // A death is a dead survivor, and what killed it.
 type death struct {
-	row    string
+	row    string    // where it stood
 	killer clock.Dot // the first that was applied; zero where it was no delta
 	s      merge.Survivor
-	by     []clock.Dot // the first maxKillers of all, by dot
+	places []merge.Place // where it was read, of those that were asked for
+	by     []clock.Dot   // the first maxKillers of all, by dot
 	total  int
 	group  int // of kills that was counted last, from 1
 }
@@ -44,7 +49,7 @@ type keptKill struct {
 
 // write lists the dead, the newest first.
 func (o *obituary) write(entity string, p delta.Path) ([]KilledSurvivor, error) {
-	all, err := o.newest(merge.AppendPrefix(nil, entity, p))
+	all, err := o.newest(entity, p)
 	if err != nil {
 		return nil, err
 	}
@@ -70,22 +75,61 @@ func (o *obituary) write(entity string, p delta.Path) ([]KilledSurvivor, error) 
 	cids := make(map[clock.EntryID]string)
 	out := make([]KilledSurvivor, 0, len(all))
 	for i := range all {
-		one, err := o.survivor(cids, &all[i])
-		if err != nil {
-			return nil, err
+		d := &all[i]
+		var by []Killer
+		for _, dot := range d.by {
+			by = append(by, killers[dot])
 		}
-		for _, dot := range all[i].by {
-			one.By = append(one.By, killers[dot])
+		for j := range d.places {
+			if len(out) == maxKilled {
+				o.more = true
+				return out, nil
+			}
+			one, err := o.survivor(cids, entity, d, &d.places[j])
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, KilledSurvivor{Survivor: one, By: by, KilledBy: d.total})
 		}
-		one.KilledBy = all[i].total
-		out = append(out, one)
 	}
 	return out, nil
 }
 
-// newest returns the newest of the dead with a prefix, of those that it looks
-// at.
-func (o *obituary) newest(prefix []byte) ([]death, error) {
+// A graveyard is the dead as a merge.View: each is a row by itself, though rows
+// of one key may follow each other.
+type graveyard struct {
+	o    *obituary
+	seen int
+	// row and killer are those of the row that is shown.
+	row    []byte
+	killer clock.Dot
+}
+
+// Row implements merge.View.
+func (g *graveyard) Row(key []byte) (all []merge.Survivor, err error) {
+	err = g.Rows(key, func(row []byte, dead []merge.Survivor) error {
+		if bytes.Equal(row, key) {
+			all = append(all, dead...)
+		}
+		return nil
+	})
+	return all, err
+}
+
+// Rows implements merge.View. It ends with errEnough after maxDeadRows.
+func (g *graveyard) Rows(prefix []byte, f func(key []byte, row []merge.Survivor) error) error {
+	return g.o.view.deadIn(g.o.m.eras, prefix, func(row []byte, killer clock.Dot, s *merge.Survivor) error {
+		if g.seen++; g.seen > maxDeadRows {
+			return errEnough
+		}
+		g.row, g.killer = row, killer
+		return errors.Join(f(row, []merge.Survivor{*s}), g.o.ctx.Err())
+	})
+}
+
+// newest returns the newest of the dead that were read at or below a path, of
+// those that it looks at.
+func (o *obituary) newest(entity string, p delta.Path) ([]death, error) {
 	var all []death
 	keep := func() {
 		slices.SortFunc(all, func(a, b death) int { return newerDead(&a.s, &b.s) })
@@ -93,21 +137,20 @@ func (o *obituary) newest(prefix []byte) ([]death, error) {
 			all, o.more = all[:maxKilled], true
 		}
 	}
-	seen := 0
-	err := o.view.deadIn(o.m.eras, prefix, func(row []byte, killer clock.Dot, s *merge.Survivor) error {
-		if seen++; seen > maxDeadRows {
-			o.more = true
-			return errEnough
-		}
-		all = append(all, death{row: string(row), killer: killer, s: *s})
+	yard := graveyard{o: o}
+	err := merge.StandingsIn(&yard, entity, p, o.rules, func(s *merge.Standing) error {
+		places := slices.DeleteFunc(s.Places, func(x merge.Place) bool {
+			return x.Path != p && !strings.HasPrefix(string(x.Path), string(p)+"/")
+		})
+		all = append(all, death{row: string(yard.row), killer: yard.killer, s: s.Survivor, places: places})
 		if len(all) >= 4*maxKilled {
 			keep()
 		}
-		return o.ctx.Err()
+		return nil
 	})
 	keep()
 	if errors.Is(err, errEnough) {
-		err = nil
+		o.more, err = true, nil
 	}
 	return all, err
 }
@@ -267,17 +310,17 @@ func (o *obituary) killersOf(dots []clock.Dot, out map[clock.Dot]Killer) error {
 	return nil
 }
 
-// survivor adds the provenance to one of the dead.
-func (o *obituary) survivor(cids map[clock.EntryID]string, d *death) (out KilledSurvivor, err error) {
-	entity, path, _, err := merge.ParseKey([]byte(d.row))
-	if err != nil {
-		return out, err
+// survivor adds the provenance to one of the dead, as it was read at a place. One
+// that could not be moved is as it was written.
+func (o *obituary) survivor(cids map[clock.EntryID]string, entity string, d *death, at *merge.Place) (Survivor, error) {
+	s := at.Survivor
+	if at.Err != nil {
+		s = d.s
 	}
-	one := merge.Reading{Properties: []merge.Property{{Path: path, Survivors: []merge.Survivor{d.s}, Shown: []bool{false}}}}
-	r, err := o.m.n.reading(o.m.snap, cids, entity, path, &one)
+	one := merge.Reading{Properties: []merge.Property{{Path: at.Path, Survivors: []merge.Survivor{s}, Shown: []bool{false}}}}
+	r, err := o.m.n.reading(o.m.snap, cids, entity, at.Path, &one)
 	if err != nil {
-		return out, err
+		return Survivor{}, err
 	}
-	out.Survivor = r.Survivors[0]
-	return out, o.ctx.Err()
+	return r.Survivors[0], o.ctx.Err()
 }

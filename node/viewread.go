@@ -251,6 +251,13 @@ func (k *keptView) watch() (w *viewWatcher, stop func()) {
 	}
 }
 
+// watched reports whether anybody is to be told of changes; mu is not held.
+func (k *keptView) watched() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return len(k.watchers) > 0
+}
+
 // WatchView yields what a view shows, then an item that is Ready, and then what
 // changes in it, until ctx ends. Of an entity that changes faster than it is
 // taken, the newest is yielded. It ends with ErrNotFound when the view is

@@ -74,7 +74,7 @@ type keptView struct {
 	items    *storage.Memory // entity -> item
 	watchers map[*viewWatcher]bool
 
-	// What follows belongs to the pass that runs.
+	// What follows belongs to the pass that runs. Size is that of the items.
 	size  uint64
 	links links
 }
@@ -384,6 +384,11 @@ func (k *keptView) pass(touched map[string]bool, next *catalog.View) (changed []
 		return k.build(next, touched)
 	case k.view == nil:
 		return nil, nil
+	case !k.links.kept():
+		if !k.watched() {
+			return nil, nil // who comes later reads what is there by then
+		}
+		return k.everything(k.view, k.view, touched)
 	}
 	k.links.reach(touched)
 	return k.update(slices.Sorted(maps.Keys(touched)))

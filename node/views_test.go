@@ -172,7 +172,9 @@ func (b *bench) scribble(r *rand.Rand) {
 // whatever was written, and while schemas and views change; and so is what those
 // who watch it were told.
 func TestViewsAreAsFromScratch(t *testing.T) {
-	for _, viewBytes := range []uint64{0, 300} { // 300: too small to keep them
+	// 300 is too small to keep any, and also the links of those that follow
+	// references; 6000 now and then.
+	for _, viewBytes := range []uint64{0, 300, 6000} {
 		t.Run(fmt.Sprint(viewBytes), func(t *testing.T) {
 			b := viewBench(t, viewBytes)
 			r := rand.New(rand.NewPCG(1, viewBytes))
@@ -442,6 +444,55 @@ func TestViewsOutlastCatalogs(t *testing.T) {
 	b.show("all", "")
 	if k.items == items {
 		t.Error("another resolver did not bear on it")
+	}
+}
+
+// The links of a view that follows references count as what it takes, with its
+// items or without; where they find no room, they go too, and who watches it is
+// told of changes all the same.
+func TestViewLinksCount(t *testing.T) {
+	const hosts = 50
+	for name, c := range map[string]struct {
+		bytes        uint64
+		items, links bool
+	}{
+		"all fits":       {1 << 20, true, true},
+		"the links fit":  {(2*hosts + 10) * linkBytes, false, true}, // each host has two: of site and of home
+		"nothing fits":   {hosts * linkBytes / 2, false, false},
+		"almost nothing": {1, false, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := viewBench(t, c.bytes)
+			b.system("$view/far", "", `{"entities": ["host/*"], "expand": 1}`)
+			b.put("site/s", "/name", "one")
+			for i := range hosts {
+				b.put(fmt.Sprintf("host/%02d", i), "/site", map[string]any{"$ref": "site/s"})
+			}
+			w := watch(t, b, "far")
+			check := func() {
+				t.Helper()
+				w.until(t, b.scratch("far"))
+				b.show("far", "") // what was touched is done
+				b.views.mu.Lock()
+				defer b.views.mu.Unlock()
+				k := b.views.kept["far"]
+				k.mu.Lock()
+				defer k.mu.Unlock()
+				if (k.items != nil) != c.items || k.links.kept() != c.links || c.links && k.links.n < hosts {
+					t.Errorf("items are kept: %v, %d links are: %v", k.items != nil, k.links.n, k.links.kept())
+				}
+				if want := k.size + k.links.bytes(); k.accounted != want || b.views.size != want || want > c.bytes {
+					t.Errorf("%d bytes are accounted, %d of the view, want %d of at most %d", b.views.size, k.accounted, want, c.bytes)
+				}
+			}
+			check()
+			b.put("site/s", "/name", "two")
+			check()
+			b.must(Op{Kind: OpRm, Entity: "host/07"})
+			b.must(Op{Kind: OpRm, Entity: "site/s"})
+			b.put("site/s", "/name", "three")
+			check()
+		})
 	}
 }
 

@@ -18,26 +18,33 @@ const buildBatch = 4096
 // references to, whether they were there or not.
 type links struct {
 	to, from map[string]map[string]bool
+	n        uint64 // how many there are
 }
 
 func newLinks() links {
-	return links{make(map[string]map[string]bool), make(map[string]map[string]bool)}
+	return links{to: make(map[string]map[string]bool), from: make(map[string]map[string]bool)}
 }
 
-// set notes what was looked at for an entity, and returns by how many links there
-// are more than before.
-func (l *links) set(entity string, seen map[string]bool) (more int) {
+// kept says that there are any links that can be relied on; the zero links are
+// of a view that found no room for them.
+func (l *links) kept() bool { return l.to != nil }
+
+// bytes is about what the links take.
+func (l *links) bytes() uint64 { return l.n * linkBytes }
+
+// set notes what was looked at for an entity.
+func (l *links) set(entity string, seen map[string]bool) {
 	for t := range l.to[entity] { // out of a set: the order does not matter
 		delete(l.from[t], entity)
 		if len(l.from[t]) == 0 {
 			delete(l.from, t)
 		}
-		more--
+		l.n--
 	}
 	delete(l.to, entity)
 	delete(seen, entity)
 	if len(seen) == 0 {
-		return more
+		return
 	}
 	l.to[entity] = seen
 	for t := range seen { // into a set: the order does not matter
@@ -45,9 +52,8 @@ func (l *links) set(entity string, seen map[string]bool) (more int) {
 			l.from[t] = make(map[string]bool)
 		}
 		l.from[t][entity] = true
-		more++
+		l.n++
 	}
-	return more
 }
 
 // reach adds to entities those that show some of them.
@@ -104,7 +110,7 @@ func (k *keptView) put(view *catalog.View, items *storage.Memory, batch storage.
 	if err != nil {
 		return false, err
 	}
-	k.size += uint64(k.links.set(entity, seen) * linkBytes)
+	k.links.set(entity, seen)
 	if items == nil {
 		return true, nil
 	}
@@ -149,16 +155,29 @@ func (k *keptView) update(entities []string) (changed []string, err error) {
 			changed = append(changed, entity)
 		}
 	}
-	if k.items == nil {
-		return changed, nil
+	if k.items != nil {
+		if err := storage.ApplySync(k.items, batch); err != nil {
+			return nil, err
+		}
 	}
-	if err := storage.ApplySync(k.items, batch); err != nil {
-		return nil, err
-	}
-	if !k.v.fits(k, k.size) {
-		k.publish(k.view, nil)
-	}
+	k.settle(k.view, k.items)
 	return changed, nil
+}
+
+// settle publishes what a pass made, but for what finds no room: the items go
+// first, without which the view is worked out each time it is read, and then the
+// links, without which all of it may differ when anything was touched.
+func (k *keptView) settle(view *catalog.View, items *storage.Memory) {
+	if items != nil && !k.v.fits(k, k.size+k.links.bytes()) {
+		items = nil
+	}
+	if items == nil {
+		k.size = 0
+		if !k.v.fits(k, k.links.bytes()) {
+			k.links = links{}
+		}
+	}
+	k.publish(view, items)
 }
 
 // publish takes what a pass made for what the view shows.
@@ -170,7 +189,8 @@ func (k *keptView) publish(view *catalog.View, items *storage.Memory) {
 
 // build makes the items of a view from scratch, and returns in what they differ
 // from those before. Where they are too many to keep, it goes on only to find out
-// who shows whom, and any entity may differ, also one that was touched and is gone.
+// who shows whom, as long as that finds room, and any entity may differ, also one
+// that was touched and is gone.
 func (k *keptView) build(view *catalog.View, touched map[string]bool) (changed []string, err error) {
 	fresh := storage.NewMemory()
 	k.size, k.links = 0, newLinks()
@@ -185,10 +205,13 @@ func (k *keptView) build(view *catalog.View, touched map[string]bool) (changed [
 			}
 			batch = fresh.NewBatch()
 		}
-		if k.size > k.v.bytes {
-			fresh = nil
+		if k.size+k.links.bytes() > k.v.bytes {
+			fresh, k.size = nil, 0
 		}
-		return fresh != nil || view.Follows(), nil
+		if k.links.bytes() > k.v.bytes {
+			k.links = links{}
+		}
+		return fresh != nil || view.Follows() && k.links.kept(), nil
 	})
 	if err == nil && fresh != nil {
 		err = storage.ApplySync(fresh, batch)
@@ -197,16 +220,11 @@ func (k *keptView) build(view *catalog.View, touched map[string]bool) (changed [
 		return nil, err
 	}
 	before, old := k.view, k.items
-	if fresh == nil {
-		k.v.fits(k, 0) // what was kept before goes
-	} else if !k.v.fits(k, k.size) {
-		fresh = nil
-	}
-	k.publish(view, fresh)
+	k.settle(view, fresh)
 	switch {
 	case before == nil:
 		return nil, nil
-	case old == nil || fresh == nil:
+	case old == nil || k.items == nil:
 		return k.everything(before, view, touched)
 	}
 	return differing(old, fresh)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path"
 	"slices"
 	"strings"
@@ -23,14 +22,14 @@ type File struct {
 // name. Names that begin with a dot are left out; any other file must be one
 // that Parse reads. A link is followed to a file within the directory alone, so
 // that nothing is read that is not in it. What is wrong with files comes as
-// Errors; any other error is one of reading.
+// Errors, what is no directory as ErrNotDir; any other error is one of reading.
 func ReadDir(dir string) ([]File, error) {
-	root, err := os.OpenRoot(dir)
+	root, err := openDir(dir)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = root.Close() }() // it was only read from
-	return readFS(root.FS())
+	return readFS(rootFS{root})
 }
 
 // A dirReader reads a tree of files.
@@ -92,7 +91,7 @@ func (r *dirReader) file(name string, e fs.DirEntry) error {
 	case err != nil:
 		return err
 	case !info.Mode().IsRegular():
-		r.refuse(name, "no regular file, nor a link to one")
+		r.refuse(name, "%w", ErrNotRegular)
 		return nil
 	case formats[path.Ext(name)] == nil:
 		r.refuse(name, "unknown kind of file: the name ends in none of %v, nor begins with a dot", Extensions())
@@ -107,9 +106,17 @@ func (r *dirReader) file(name string, e fs.DirEntry) error {
 	if err != nil {
 		return err
 	}
-	text, err := io.ReadAll(io.LimitReader(f, MaxFileBytes+1))
+	// What was a file a moment ago may be a pipe by now.
+	var text []byte
+	if info, err = f.Stat(); err == nil && info.Mode().IsRegular() {
+		text, err = io.ReadAll(io.LimitReader(f, MaxFileBytes+1))
+	}
 	if err := errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("read %s: %w", name, err)
+	}
+	if !info.Mode().IsRegular() {
+		r.refuse(name, "%w", ErrNotRegular)
+		return nil
 	}
 	r.files = append(r.files, File{name, text})
 	r.total += len(text)

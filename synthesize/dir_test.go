@@ -118,6 +118,84 @@ func TestReadDirFails(t *testing.T) {
 	}
 }
 
+// What is no directory is refused at once, whatever it is.
+func TestReadDirOfNone(t *testing.T) {
+	dir := t.TempDir()
+	put(t, filepath.Join(dir, "file"), "1")
+	if err := syscall.Mkfifo(filepath.Join(dir, "pipe"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	link(t, "pipe", filepath.Join(dir, "link"))
+	for _, name := range []string{"file", "pipe", "link"} {
+		if _, err := ReadDir(filepath.Join(dir, name)); !errors.Is(err, ErrNotDir) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := ReadDir("/dev/null"); !errors.Is(err, ErrNotDir) {
+		t.Error(err)
+	}
+}
+
+// A pipe that has taken the place of a file after it was looked at is refused,
+// and nothing waits for a writer.
+func TestReadDirSwapped(t *testing.T) {
+	dir := t.TempDir()
+	put(t, filepath.Join(dir, "a.json"), "1")
+	if err := syscall.Mkfifo(filepath.Join(dir, ".pipe"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	root, err := openDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = root.Close() }()
+	_, err = readFS(swappedFS{rootFS{root}})
+	if err == nil || err.Error() != "a.json: "+ErrNotRegular.Error() {
+		t.Error(err)
+	}
+}
+
+// A swappedFS has a pipe where it told of a file.
+type swappedFS struct{ rootFS }
+
+func (s swappedFS) Open(name string) (fs.File, error) {
+	if strings.HasSuffix(name, ".json") {
+		name = ".pipe"
+	}
+	return s.rootFS.Open(name)
+}
+
+// A file is read whole, also by a link; what is no regular one, or is too large,
+// is refused at once.
+func TestReadFile(t *testing.T) {
+	dir := t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	put(t, at("file"), "text")
+	put(t, at("full"), strings.Repeat(" ", MaxFileBytes))
+	put(t, at("large"), strings.Repeat(" ", MaxFileBytes+1))
+	link(t, "file", at("link"))
+	link(t, "pipe", at("topipe"))
+	if err := syscall.Mkfifo(at("pipe"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]int{"file": 4, "link": 4, "full": MaxFileBytes} {
+		if text, err := ReadFile(at(name)); err != nil || len(text) != want {
+			t.Errorf("%s: %d bytes, %v", name, len(text), err)
+		}
+	}
+	for _, name := range []string{at("pipe"), at("topipe"), dir, "/dev/zero"} {
+		if _, err := ReadFile(name); !errors.Is(err, ErrNotRegular) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := ReadFile(at("large")); err == nil || !strings.Contains(err.Error(), "more than 4194304 bytes") {
+		t.Error(err)
+	}
+	if _, err := ReadFile(at("none")); !errors.Is(err, fs.ErrNotExist) {
+		t.Error(err)
+	}
+}
+
 var errBad = errors.New("bad sector")
 
 // A badFS is a file system in which one thing fails.

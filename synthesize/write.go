@@ -103,7 +103,7 @@ func writeFile(d disk, name, random string, data []byte) error {
 	old, err := d.Stat(name)
 	switch {
 	case err == nil && !old.Mode().IsRegular():
-		return fmt.Errorf("write %s: it is no regular file", name)
+		return fmt.Errorf("write %s: %w", name, ErrNotRegular)
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return err
 	case err != nil:

@@ -30,6 +30,7 @@ var drivers = []string{
 	"simnet/run.go",    // says how long a run took
 
 	"synthesize/dir.go",   // reads a directory
+	"synthesize/open.go",  // opens what is to be read
 	"synthesize/write.go", // replaces a file
 }
 

@@ -31,6 +31,7 @@ type Problem struct {
 type Catalog struct {
 	active   []*Compiled // by name
 	patterns []active    // in the order in which they count
+	index    index       // of patterns
 	problems []Problem
 }
 
@@ -46,10 +47,15 @@ type active struct {
 // its property alone. author tells who wrote a lane; it may be nil.
 func NewCatalog(all []*Schema, lookup Lookup, author func(clock.LaneID) string) *Catalog {
 	c := &Catalog{}
+	all = slices.Clone(all)
+	slices.SortStableFunc(all, func(a, b *Schema) int { return strings.Compare(a.Name, b.Name) })
 	for len(all) > 0 {
-		var versions []*Schema
-		versions, all = sameName(all)
-		valid, _ := c.valid(versions)
+		n := 1
+		for n < len(all) && all[n].Name == all[0].Name {
+			n++
+		}
+		valid, _ := c.valid(all[:n])
+		all = all[n:]
 		if len(valid) == 0 {
 			continue
 		}
@@ -62,7 +68,6 @@ func NewCatalog(all []*Schema, lookup Lookup, author func(clock.LaneID) string) 
 			c.patterns = append(c.patterns, active{p, compiled})
 		}
 	}
-	slices.SortFunc(c.active, func(a, b *Compiled) int { return strings.Compare(a.Schema.Name, b.Schema.Name) })
 	slices.SortFunc(c.patterns, func(a, b active) int {
 		return cmp.Or(
 			cmp.Compare(b.literal, a.literal),
@@ -70,22 +75,11 @@ func NewCatalog(all []*Schema, lookup Lookup, author func(clock.LaneID) string) 
 			strings.Compare(a.text, b.text),
 		)
 	})
+	c.index = newIndex(c.patterns)
 	slices.SortFunc(c.problems, func(a, b Problem) int {
 		return cmp.Or(strings.Compare(a.Schema, b.Schema), cmp.Compare(a.Version, b.Version), strings.Compare(a.Text, b.Text))
 	})
 	return c
-}
-
-// sameName returns the schemas with the name of the first one, and the others.
-func sameName(all []*Schema) (same, others []*Schema) {
-	for _, s := range all {
-		if s.Name == all[0].Name {
-			same = append(same, s)
-		} else {
-			others = append(others, s)
-		}
-	}
-	return same, others
 }
 
 // A version is one that counts.
@@ -153,10 +147,8 @@ func checkRetired(gone *tree, s *Schema, m *mistakes) {
 
 // For returns the schema of an entity; nil where none matches.
 func (c *Catalog) For(entity string) *Compiled {
-	for i := range c.patterns {
-		if c.patterns[i].match(entity) {
-			return c.patterns[i].schema
-		}
+	if i := c.index.first(entity); i >= 0 {
+		return c.patterns[i].schema
 	}
 	return nil
 }

@@ -6,13 +6,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	ds "github.com/ipfs/go-datastore"
 	"github.com/spf13/cobra"
 
+	"github.com/rhizome-p2p/rhizome"
 	"github.com/rhizome-p2p/rhizome/api"
 	"github.com/rhizome-p2p/rhizome/api/client"
 	"github.com/rhizome-p2p/rhizome/datastore"
+	"github.com/rhizome-p2p/rhizome/delta"
 )
 
 // formatCRDT is a directory of go-ds-pebble with a store of go-ds-crdt in it.
@@ -32,6 +35,10 @@ type crdtImport struct {
 	read, values uint64
 	refused      []error
 	unlisted     uint64
+
+	// Of these, the keys with large values, which are in, and what was written of
+	// them.
+	large, written uint64
 }
 
 // maxRefused is how many keys that do not fit are listed: as many as a person
@@ -49,7 +56,7 @@ func (im *crdtImport) run(interrupt context.Context, a *app) (err error) {
 	if im.into == "" {
 		im.into = im.namespace
 	}
-	if _, err := datastore.AppendDocument(nil, ds.NewKey(im.into), ds.NewKey("/"), nil); err != nil {
+	if _, err := datastore.PutOps(ds.NewKey(im.into), ds.NewKey("/"), nil); err != nil {
 		return api.NewProblem(api.CodeValidation, err.Error(), "name another one with --into")
 	}
 	base, err := datastore.OpenPebble(im.dir)
@@ -75,14 +82,14 @@ func (im *crdtImport) run(interrupt context.Context, a *app) (err error) {
 	return im.send(interrupt, a, c, store)
 }
 
-// send sends the values as documents. An interrupt ends them, so that the node
-// commits what it has.
+// send sends the values: documents, and the large ones beside. An interrupt ends
+// them, so that the node commits what it has.
 func (im *crdtImport) send(interrupt context.Context, a *app, c *client.Client, store *datastore.CRDT) error {
 	in, out := io.Pipe()
 	source := make(chan error, 1)
 	go func() {
 		w := bufio.NewWriterSize(out, 64<<10)
-		err := im.lines(interrupt, store, w)
+		err := im.keys(interrupt, c, store, w)
 		source <- errors.Join(err, w.Flush())
 		_ = out.Close() // it has no error
 	}()
@@ -91,6 +98,8 @@ func (im *crdtImport) send(interrupt context.Context, a *app, c *client.Client, 
 	_ = in.Close() // what is still to come has nowhere to go
 	failed := <-source
 	bar.end()
+	p.Docs += im.large
+	p.Written += im.written
 	switch {
 	case err != nil:
 		return err
@@ -123,8 +132,9 @@ func (im *crdtImport) send(interrupt context.Context, a *app, c *client.Client, 
 	return nil
 }
 
-// lines writes a document for each key that fits.
-func (im *crdtImport) lines(ctx context.Context, store *datastore.CRDT, w io.Writer) error {
+// keys writes a document for each key that fits, but for those with large values,
+// which it has the node replace.
+func (im *crdtImport) keys(ctx context.Context, c *client.Client, store *datastore.CRDT, w io.Writer) error {
 	var line []byte
 	into := ds.NewKey(im.into)
 	for e, err := range store.Values(ctx) {
@@ -133,7 +143,8 @@ func (im *crdtImport) lines(ctx context.Context, store *datastore.CRDT, w io.Wri
 		}
 		im.read++
 		im.values += uint64(e.Size)
-		if line, err = datastore.AppendDocument(line[:0], into, ds.NewKey(e.Key), e.Value); err != nil {
+		ops, err := datastore.PutOps(into, ds.NewKey(e.Key), e.Value)
+		if err != nil {
 			if len(im.refused) < maxRefused {
 				im.refused = append(im.refused, err)
 			} else {
@@ -141,11 +152,61 @@ func (im *crdtImport) lines(ctx context.Context, store *datastore.CRDT, w io.Wri
 			}
 			continue
 		}
-		if _, err := w.Write(line); err != nil {
+		if len(ops) == 1 {
+			line = append(delta.AppendAnyJSON(line[:0], map[string]any{"id": ops[0].Entity, "$value": ops[0].Value}), '\n')
+			_, err = w.Write(line)
+		} else {
+			err = im.replace(ctx, c, ops)
+		}
+		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// replace writes a value that is in parts, unless the entity holds these and
+// nothing else. A document would be merged: the parts of a value that was there
+// before would stay, and count as older or newer by when they were written.
+func (im *crdtImport) replace(ctx context.Context, c *client.Client, ops []rhizome.Op) error {
+	r, err := c.ReadWith(ctx, ops[0].Entity, rhizome.ReadOptions{Raw: true})
+	if err != nil && api.ProblemOf(err).Code != api.CodeNotFound {
+		return err
+	}
+	if err != nil || !holdsParts(r.Survivors, ops[1:]) {
+		out := make([]api.Op, len(ops))
+		for i := range ops {
+			out[i] = api.Op{Op: ops[i].Kind, Key: delta.Key(ops[i].Entity, ops[i].Path)}
+			if ops[i].Kind == rhizome.OpPut {
+				out[i].Value = delta.AppendAnyJSON(nil, ops[i].Value)
+			}
+		}
+		receipt, err := c.Commit(ctx, out...)
+		if err != nil {
+			return err
+		}
+		im.written += uint64(receipt.Deltas)
+	}
+	im.large++
+	return nil
+}
+
+// holdsParts reports whether survivors are what puts write, and no more.
+func holdsParts(survivors []api.Survivor, puts []rhizome.Op) bool {
+	if len(survivors) != len(puts) {
+		return false
+	}
+	for i := range puts {
+		j := slices.IndexFunc(survivors, func(s api.Survivor) bool { return s.Path == puts[i].Path })
+		if j < 0 || survivors[j].Verb != delta.Assign.String() {
+			return false
+		}
+		x, err := delta.ParseJSON(survivors[j].Value)
+		if err != nil || !api.EqualValue(x, puts[i].Value) {
+			return false
+		}
+	}
+	return true
 }
 
 // problem says what is wrong with the store.

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 
@@ -103,6 +102,9 @@ func (f *synthesizeFlags) options(cmd *cobra.Command) (*synthesize.Options, erro
 	case f.mode != synthesizeMode:
 		return nil, usage(cmd, "%s: unknown mode %q: there is %s", cmd.CommandPath(), f.mode, synthesizeMode)
 	}
+	if err := f.checkFiles(); err != nil {
+		return nil, err
+	}
 	for _, pair := range [][4]string{
 		{f.report, "--report", f.output, "--output-path"}, {f.schema, "--schema", f.output, "--output-path"}, {f.schema, "--schema", f.report, "--report"},
 	} {
@@ -137,14 +139,37 @@ func (f *synthesizeFlags) options(cmd *cobra.Command) (*synthesize.Options, erro
 	if f.schema == "" {
 		return o, nil
 	}
-	text, err := os.ReadFile(f.schema)
+	text, err := synthesize.ReadFile(f.schema)
 	if err != nil {
-		return nil, fmt.Errorf("read the schema: %w", err)
+		return nil, f.schemaProblem(err)
 	}
 	if o.Schema, err = schemaOf(text); err != nil {
 		return nil, api.Problemf(api.CodeValidation, "%s: %v", f.schema, err)
 	}
 	return o, nil
+}
+
+// checkFiles refuses what is no file where one is named, before anything is
+// opened. What is not there passes.
+func (f *synthesizeFlags) checkFiles() error {
+	for _, name := range []string{f.output, f.report} {
+		if err := synthesize.CheckRegular(name); errors.Is(err, synthesize.ErrNotRegular) {
+			return api.NewProblem(api.CodeError, "write "+err.Error(), "it would be replaced as a whole: name a file, or what is not there yet")
+		}
+	}
+	if err := synthesize.CheckRegular(f.schema); errors.Is(err, synthesize.ErrNotRegular) {
+		return f.schemaProblem(err)
+	}
+	return nil
+}
+
+// schemaProblem says why a schema cannot be read.
+func (f *synthesizeFlags) schemaProblem(err error) error {
+	err = fmt.Errorf("read the schema: %w", err)
+	if errors.Is(err, synthesize.ErrNotRegular) {
+		return api.NewProblem(api.CodeValidation, err.Error(), "write the schema to a file, and name that")
+	}
+	return err
 }
 
 // A compiledSchema is a schema that fragments are held against.
@@ -236,6 +261,8 @@ func synthesizeProblem(err error, f *synthesizeFlags) error {
 		return api.NewProblem(api.CodeConflict, err.Error(), "decide them with --on-conflict or a schema; --report FILE has all of them")
 	case errors.As(err, &mistakes):
 		return api.NewProblem(api.CodeValidation, err.Error(), f.output+" is as it was")
+	case errors.Is(err, synthesize.ErrNotDir):
+		return api.NewProblem(api.CodeValidation, err.Error(), "name the directory that holds the fragments")
 	case errors.Is(err, synthesize.ErrNoFragments):
 		return api.NewProblem(api.CodeValidation, f.input+": "+err.Error(), "the directory holds no file, or only hidden ones")
 	}
