@@ -443,7 +443,7 @@ func Decompress(b []byte, limit int) ([]byte, error) {
 // calls, and safe for concurrent EncodeAll and DecodeAll.
 var (
 	encoder = sync.OnceValue(func() *zstd.Encoder {
-		e, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(2), zstd.WithEncoderLevel(zstd.SpeedDefault),
+		e, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(2), zstd.WithEncoderLevel(zstd.SpeedFastest),
 			zstd.WithWindowSize(1<<20), zstd.WithLowerEncoderMem(true), zstd.WithSingleSegment(true))
 		if err != nil {
 			panic(fmt.Sprintf("gossip: make a zstd encoder: %v", err)) // constant options

@@ -27,6 +27,10 @@ const (
 	filterProbes     = 6
 	filterFirstRoom  = 1 << 15
 
+	// filterGrowth is how many times as large as the layer before a layer is: a key
+	// that is in none is looked for in all, at a cache miss each.
+	filterGrowth = 4
+
 	// filterLeastRoom is that of a new repo, which may stay small.
 	filterLeastRoom = 1 << 10
 )
@@ -86,7 +90,7 @@ func (f *filter) add(key []byte) {
 		if last.has(h) {
 			return
 		}
-		f.grow(max(filterFirstRoom, 2*len(last.blocks)*512/filterBitsPerKey))
+		f.grow(max(filterFirstRoom, filterGrowth*len(last.blocks)*512/filterBitsPerKey))
 		last = &f.layers[len(f.layers)-1]
 	}
 	if last.add(h) {
