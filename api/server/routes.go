@@ -95,8 +95,8 @@ var routes = []route{
 		summary: "Says why a key reads as it does.",
 		query:   []param{paramPath, paramView, paramRaw},
 		response: "{key, rules, value, properties[] {path, property, resolver, why, inputs, value, conflict, error, survivors[]}, " +
-			"killed[] {…, by[] {dot, author, creator, verb, time}, killers}, more, horizon, since}: killed is what stood there and no " +
-			"longer does, the newest 1,000, the newest first, as far back as the horizon. by lists the first 16 of the deltas that each " +
+			"killed[] {…, by[] {dot, author, creator, verb, time}, killers}, more, horizon, since}: killed is what was read there and no " +
+			"longer is, the newest 1,000, the newest first, as far back as the horizon. by lists the first 16 of the deltas that each " +
 			"alone would have killed it, and killers is how many there are; of those whose entries are no longer held, dot and author " +
 			"are told.",
 		codes: readCodes,

@@ -130,7 +130,7 @@ func (a *app) waitConverged(ctx context.Context, timeout time.Duration) error {
 		if err == nil {
 			last = s
 		}
-		if ctx.Err() == nil || err == nil {
+		if !errors.Is(err, context.DeadlineExceeded) { // which says less than what came before
 			lastErr = err
 		}
 		if err == nil && s.Converged {
