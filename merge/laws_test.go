@@ -47,6 +47,40 @@ func lawDelivery(k *kernel, pick chooser) error {
 	return errors.Join(fail(h.seen))
 }
 
+// A fold that leaves its sums to Settle ends with the tally of one that does not,
+// whenever they are settled, and also where entries were taken back.
+func lawLate(k *kernel, pick chooser) error {
+	h := randomHistory(k, pick, 30)
+	whole, err := h.deliver(h.whole())
+	if err != nil {
+		return err
+	}
+	mem := new(MemState)
+	late := Fold{State: mem, Late: true}
+	for _, e := range whole.log {
+		if pick(3) == 0 {
+			mark := late.Mark()
+			late.State = mem.Clone()
+			if err := late.Apply(&e.Entry); err != nil {
+				return err
+			}
+			late.State = mem
+			late.Rollback(mark)
+		}
+		if err := late.Apply(&e.Entry); err != nil {
+			return err
+		}
+		if pick(2) == 0 {
+			late.Settle()
+		}
+	}
+	late.Settle()
+	if late.Due() > 0 || late.Tally != whole.fold.Tally {
+		return fmt.Errorf("late %v, %d due; at once %v", late.Tally, late.Due(), whole.fold.Tally)
+	}
+	return nil
+}
+
 func fail(seen []string) error {
 	if len(seen) == 0 {
 		return nil
@@ -412,6 +446,7 @@ func checkReading(r *Reading, at delta.Path) error {
 }
 
 func TestDelivery(t *testing.T) { hold(t, lawDelivery) }
+func TestLate(t *testing.T)     { hold(t, lawLate) }
 func TestJoin(t *testing.T)     { hold(t, lawJoin) }
 func TestMeaning(t *testing.T)  { hold(t, lawMeaning) }
 func TestBounds(t *testing.T)   { hold(t, lawBounds) }

@@ -165,7 +165,13 @@ func (f *Fold) Settle() {
 	}
 	clear(f.due) // lets go of the rows
 	f.due, f.dueKeys = f.due[:0], f.dueKeys[:0]
+	if cap(f.due) > maxDueKept {
+		f.due, f.dueKeys = nil, nil
+	}
 }
+
+// maxDueKept bounds what is held on to after a very large batch.
+const maxDueKept = 1 << 16
 
 // A FoldMark is a state of a fold's tally that it can go back to.
 type FoldMark struct {
