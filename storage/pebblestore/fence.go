@@ -76,7 +76,11 @@ func (f *fence) create(what, name string, op func() (vfs.File, error)) (vfs.File
 			return nil, err
 		}
 	}
-	return &fencedFile{File: file, fence: f, name: name}, nil
+	fenced := &fencedFile{File: file, fence: f, name: name}
+	if isLog(name) {
+		return newLogFile(fenced), nil
+	}
+	return fenced, nil
 }
 
 func (f *fence) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {

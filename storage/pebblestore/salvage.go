@@ -11,6 +11,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/batchrepr"
+	"github.com/cockroachdb/pebble/v2/record"
 	"github.com/cockroachdb/pebble/v2/sstable"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/wal"
@@ -257,17 +258,40 @@ func (s *salvage) logs() error {
 	return nil
 }
 
+// unwritten reports whether a log holds nothing but zeros from an offset on: it was
+// written ahead up to the end.
+func (s *salvage) unwritten(at wal.Offset) bool {
+	f, err := s.fs.Open(at.PhysicalFile)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = f.Close() }()
+	b := make([]byte, leastAhead)
+	for off := at.Physical; ; {
+		n, err := f.ReadAt(b, off)
+		off += int64(n)
+		switch {
+		case len(bytes.TrimLeft(b[:n], "\x00")) > 0:
+			return false
+		case err != nil:
+			return errors.Is(err, io.EOF)
+		}
+	}
+}
+
 // log reads one log up to what is no record: the end of what was written, or
 // damage.
 func (s *salvage) log(l wal.LogicalLog) (err error) {
 	r := l.OpenForRead()
 	defer func() { err = errors.Join(err, r.Close()) }()
 	for s.refused == nil {
-		in, _, err := r.NextRecord()
-		if errors.Is(err, io.EOF) {
+		in, at, err := r.NextRecord()
+		switch {
+		case errors.Is(err, io.EOF):
 			return nil
-		}
-		if err != nil {
+		case errors.Is(err, record.ErrUnexpectedEOF) && s.unwritten(at):
+			return nil
+		case err != nil:
 			return err
 		}
 		text, err := io.ReadAll(in)
