@@ -30,23 +30,10 @@ func (r *Replica) commitAdoption(a *adoption) error {
 	if err := r.apply(); err != nil {
 		return err
 	}
-	// What dies now died at a peer, under no horizon of ours: nothing of it is
-	// kept for reads of the past.
-	r.state.forget = true
-	var again []rewrite
-	for _, l := range slices.SortedFunc(maps.Keys(a.forsaken), clock.LaneID.Compare) {
-		w, err := r.forsake(l, a.forsaken[l])
-		if err != nil {
-			return fmt.Errorf("adopt state: %w: %w", errInvariant, err)
-		}
-		again = append(again, w...)
+	again, err := r.joinState(a)
+	if err != nil {
+		return fmt.Errorf("adopt state: %w: %w", errInvariant, err)
 	}
-	for _, join := range []func(*adoption) error{r.joinMeanwhile, r.joinDead, r.joinStaged, r.joinVector} {
-		if err := join(a); err != nil {
-			return fmt.Errorf("adopt state: %w: %w", errInvariant, err)
-		}
-	}
-	r.state.forget = false
 	if err := r.joinRevivable(a); err != nil {
 		return err
 	}
@@ -62,6 +49,29 @@ func (r *Replica) commitAdoption(a *adoption) error {
 	r.states.adopted++
 	r.endAdoption(a.from, a.pull, nil)
 	return r.admitAll(r.log.Pending.ReleaseAll())
+}
+
+// joinState folds the peer's state into this one, and returns what is to be
+// written again.
+func (r *Replica) joinState(a *adoption) (again []rewrite, err error) {
+	// What dies now died at a peer, under no horizon of ours: nothing of it is
+	// kept for reads of the past. There may be more of it than memory holds, and so
+	// its part of the digest is not left for later either.
+	r.state.forget, r.fold.Late = true, false
+	defer func() { r.state.forget, r.fold.Late = false, true }()
+	for _, l := range slices.SortedFunc(maps.Keys(a.forsaken), clock.LaneID.Compare) {
+		w, err := r.forsake(l, a.forsaken[l])
+		if err != nil {
+			return nil, err
+		}
+		again = append(again, w...)
+	}
+	for _, join := range []func(*adoption) error{r.joinMeanwhile, r.joinDead, r.joinStaged, r.joinVector} {
+		if err := join(a); err != nil {
+			return nil, err
+		}
+	}
+	return again, nil
 }
 
 // joinMeanwhile removes what was applied since the start and is dead there.
