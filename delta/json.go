@@ -271,6 +271,7 @@ type Flattener struct{ flattener }
 // Flatten returns what the function Flatten does. The leaves are valid until the
 // next call, their values for good.
 func (f *Flattener) Flatten(at Path, x any) ([]Leaf, error) {
+	clear(f.leaves) // lets go of the values of the document before
 	f.shared, f.leaves = true, f.leaves[:0]
 	if cap(f.leaves) > maxLeavesKept {
 		f.leaves = nil

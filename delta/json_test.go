@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"math"
+	"strconv"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -181,6 +182,9 @@ func TestFlattener(t *testing.T) {
 				t.Fatal(err)
 			}
 			got = append(got, leaves...)
+			for i := range leaves {
+				_ = append(leaves[i].Value, "longer"...) // does nothing to the next one
+			}
 			alone, err := Flatten("/at", doc)
 			if err != nil {
 				t.Fatal(err)
@@ -196,6 +200,25 @@ func TestFlattener(t *testing.T) {
 			t.Fatalf("%d leaves, want %d", len(got), len(want))
 		}
 	})
+}
+
+// A Flattener does not hold on to the values of documents before the last.
+func TestFlattenerLetsGo(t *testing.T) {
+	var f Flattener
+	doc := make(map[string]any)
+	for i := range 100 {
+		doc[strconv.Itoa(i)] = strings.Repeat("x", valueRoom)
+	}
+	for _, x := range []any{doc, int64(1)} {
+		if _, err := f.Flatten("", x); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, l := range f.leaves[:cap(f.leaves)] {
+		if len(l.Value) > 1 {
+			t.Fatalf("leaf %d still has a value of %d bytes", i, len(l.Value))
+		}
+	}
 }
 
 // anyDoc draws a document whose objects have no reserved names.
