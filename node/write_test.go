@@ -439,6 +439,38 @@ func TestFilterAfterReopening(t *testing.T) {
 	h.check()
 }
 
+// A digest that is summed beside the step is waited for: it is that of the rows,
+// in memory and on disk, though the sums are made at the last moment, and though a
+// transaction failed among those that made them.
+func TestDigestIsSummedBeside(t *testing.T) {
+	w := newWorld(t, 1)
+	h := w.add("h")
+	doc := make(map[string]any)
+	for i := range settleBeside {
+		doc[fmt.Sprint(i)] = int64(i)
+	}
+	for round := range 3 {
+		beside := 0
+		h.r.beside = func(f func()) (wait func()) {
+			beside++
+			return f
+		}
+		doc["round"] = int64(round)
+		put := Op{Kind: OpPut, Entity: "e", Value: doc}
+		res := h.write(Request{Ops: []Op{put}}, Request{Ops: []Op{put, {Kind: OpPut, Entity: "e", Value: "no", IfMatch: "nothing like it"}}})
+		if res[0].Err != nil || !errors.Is(res[1].Err, ErrPrecondition) {
+			t.Fatal(res)
+		}
+		if beside != 1 {
+			t.Errorf("%d sums were made beside the step", beside)
+		}
+		h.flush()
+		h.check()
+		w.restart(h)
+		h.check()
+	}
+}
+
 // State rows that cannot be read are corruption, not a surprise.
 func TestCorruptState(t *testing.T) {
 	for name, spoil := range map[string]func(h *host, b storage.Batch){
