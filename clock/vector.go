@@ -18,7 +18,8 @@ type Head struct {
 }
 
 // A Vector says for each lane the head up to which every entry is held. Its
-// zero value is empty and ready to use. A Vector has one owner; Clone copies.
+// zero value is empty and ready to use. A Vector has one owner; Clone copies. Root
+// and Clone, too, write to it.
 //
 // Its heads lie in lane order in blocks that copies share until one of them
 // writes. So a copy costs next to nothing, and to compare two that came from

@@ -193,11 +193,11 @@ func (r *reader) fixed(dst []byte, what string) {
 	copy(dst, v)
 }
 
-func (r *reader) text(limit int, what string) string { return r.textLike("", limit, what) }
+func (r *reader) text(limit int, what string) string { return r.textExpected("", limit, what) }
 
-// textLike reads a text. Where it is the one that is expected, that one is
+// textExpected reads a text. Where it is the one that is expected, that one is
 // returned, and none is made.
-func (r *reader) textLike(expected string, limit int, what string) string {
+func (r *reader) textExpected(expected string, limit int, what string) string {
 	n := r.expect(majorText, what)
 	if n > uint64(limit) {
 		r.fail("%s: %d bytes, at most %d are allowed", what, n, limit)

@@ -196,11 +196,11 @@ func parseBody(b []byte, id clock.EntryID, expected *Body) (body Body, err error
 		body.Txns = make([]Txn, 0, min(n, 1024))
 	}
 	for i := 0; i < n && r.err == nil; i++ {
-		var like []Delta
+		var deltas []Delta
 		if i < len(expected.Txns) {
-			like = expected.Txns[i].Deltas
+			deltas = expected.Txns[i].Deltas
 		}
-		body.Txns = append(body.Txns, r.readTxn(like))
+		body.Txns = append(body.Txns, r.readTxn(deltas))
 	}
 	r.checkLanes()
 	if err := r.end("body"); err != nil {
@@ -276,7 +276,7 @@ func (r *bodyReader) laneNumber() clock.LaneID {
 	return clock.LaneID{}
 }
 
-func (r *bodyReader) readTxn(like []Delta) (x Txn) {
+func (r *bodyReader) readTxn(expected []Delta) (x Txn) {
 	r.tuple(2, "transaction")
 	x.Creator = r.text(MaxCreatorBytes, "creator")
 	n := r.array("deltas")
@@ -286,8 +286,8 @@ func (r *bodyReader) readTxn(like []Delta) (x Txn) {
 	x.Deltas = make([]Delta, 0, min(n, 1024))
 	for i := 0; i < n && r.err == nil; i++ {
 		var d Delta
-		if i < len(like) {
-			d.Entity, d.Path = like[i].Entity, like[i].Path
+		if i < len(expected) {
+			d.Entity, d.Path = expected[i].Entity, expected[i].Path
 		}
 		r.readDelta(&d)
 		x.Deltas = append(x.Deltas, d)
@@ -299,7 +299,7 @@ func (r *bodyReader) readTxn(like []Delta) (x Txn) {
 // readDelta reads a delta. What d has of a name is what is expected there.
 func (r *bodyReader) readDelta(d *Delta) {
 	r.tuple(5, "delta")
-	d.Entity = r.textLike(d.Entity, MaxEntityBytes, "entity")
+	d.Entity = r.textExpected(d.Entity, MaxEntityBytes, "entity")
 	if err := checkName(d.Entity); err != nil {
 		r.fail("%v", err)
 	}
@@ -324,7 +324,7 @@ func (r *bodyReader) readDelta(d *Delta) {
 }
 
 func (r *bodyReader) path(expected Path) Path {
-	s := r.textLike(string(expected), MaxPathBytes, "path")
+	s := r.textExpected(string(expected), MaxPathBytes, "path")
 	if err := checkPointer(s); err != nil {
 		r.fail("%v", err)
 	}

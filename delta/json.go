@@ -259,20 +259,24 @@ type Leaf struct {
 // An object with members is not a leaf; an empty one, an array, a reference
 // and a byte string are.
 func Flatten(at Path, x any) ([]Leaf, error) {
-	f := flattener{leaves: make([]Leaf, 0, 1)} // a value that is no object has no more
+	f := Flattener{leaves: make([]Leaf, 0, 1), apart: true} // a value that is no object has no more
 	err := f.flatten(at, x, 0)
 	return f.leaves, err
 }
 
 // A Flattener flattens many documents, in less memory than each of them by itself
 // would take: values that follow each other share it.
-type Flattener struct{ flattener }
+type Flattener struct {
+	leaves []Leaf
+	apart  bool   // each value has memory of its own
+	room   []byte // what is left for values
+}
 
 // Flatten returns what the function Flatten does. The leaves are valid until the
 // next call, their values for good.
 func (f *Flattener) Flatten(at Path, x any) ([]Leaf, error) {
 	clear(f.leaves) // lets go of the values of the document before
-	f.shared, f.leaves = true, f.leaves[:0]
+	f.leaves = f.leaves[:0]
 	if cap(f.leaves) > maxLeavesKept {
 		f.leaves = nil
 	}
@@ -286,13 +290,7 @@ const valueRoom = 16 << 10
 // maxLeavesKept bounds what a Flattener holds on to of a large document.
 const maxLeavesKept = 4096
 
-type flattener struct {
-	leaves []Leaf
-	shared bool
-	room   []byte // what is left for values
-}
-
-func (f *flattener) flatten(at Path, x any, depth int) error {
+func (f *Flattener) flatten(at Path, x any, depth int) error {
 	m, ok := x.(map[string]any)
 	if !ok || len(m) == 0 {
 		return f.leaf(at, x)
@@ -315,7 +313,7 @@ func (f *flattener) flatten(at Path, x any, depth int) error {
 	return nil
 }
 
-func (f *flattener) leaf(at Path, x any) error {
+func (f *Flattener) leaf(at Path, x any) error {
 	v, err := f.value(x)
 	if err != nil {
 		return fmt.Errorf("%s: %w", cmp.Or(string(at), "value"), err)
@@ -324,9 +322,9 @@ func (f *flattener) leaf(at Path, x any) error {
 	return nil
 }
 
-func (f *flattener) value(x any) (Value, error) {
+func (f *Flattener) value(x any) (Value, error) {
 	need := roomFor(x)
-	if !f.shared || need > valueRoom/16 {
+	if f.apart || need > valueRoom/16 {
 		return ValueOf(x)
 	}
 	if cap(f.room) < need {

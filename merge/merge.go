@@ -113,7 +113,7 @@ type Fold struct {
 	Late bool
 
 	key  []byte     // scratch
-	slab []Survivor // for fresh rows
+	slab []Survivor // for fresh rows of this batch
 
 	// due are the survivors that Settle takes into the digest or out of it, and
 	// dueKeys their keys, one after the other.
@@ -164,7 +164,7 @@ func (f *Fold) Settle() {
 		at = d.end
 	}
 	clear(f.due) // lets go of the rows
-	f.due, f.dueKeys = f.due[:0], f.dueKeys[:0]
+	f.due, f.dueKeys, f.slab = f.due[:0], f.dueKeys[:0], nil
 	if cap(f.due) > maxDueKept {
 		f.due, f.dueKeys = nil, nil
 	}
@@ -182,7 +182,8 @@ type FoldMark struct {
 // Mark returns how the tally stands.
 func (f *Fold) Mark() FoldMark { return FoldMark{f.Tally, len(f.due), len(f.dueKeys)} }
 
-// Rollback takes the tally back to a mark; Settle must not have come between.
+// Rollback takes the tally back to a mark. Where Settle came between, the sums would
+// be wrong.
 func (f *Fold) Rollback(m FoldMark) {
 	f.Tally = m.tally
 	clear(f.due[m.due:])
@@ -250,13 +251,16 @@ func (f *Fold) insert(key []byte, old []Survivor, s Survivor) (row []Survivor, e
 	return row, f.State.SetRow(key, row)
 }
 
-// slabRows is how many fresh rows share memory where a state holds them only until
-// the end of a batch.
-const slabRows = 32
+// Fresh rows of a batch share memory, slabRows at a time, after the first slabFrom of
+// it: few rows, which may be large, are not held together.
+const (
+	slabRows = 32
+	slabFrom = 8
+)
 
 // room returns a row of n survivors.
 func (f *Fold) room(n int) []Survivor {
-	if n > 1 || !f.Late {
+	if n > 1 || len(f.due) < slabFrom {
 		return make([]Survivor, n)
 	}
 	if len(f.slab) == 0 {

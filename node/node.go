@@ -157,7 +157,7 @@ const (
 	stuckMillis = 30_000
 )
 
-// beside runs a function on another core, if one is free.
+// beside runs a function in a goroutine of its own, on another core if one is free.
 func beside(f func()) (wait func()) {
 	done := make(chan struct{})
 	go func() {

@@ -248,7 +248,7 @@ func (r *Replica) Machine() *gossip.Machine { return r.machine }
 func (r *Replica) Digest() digest.Sum { return r.tally().Digest }
 
 // Survivors implements gossip.Replica.
-func (r *Replica) Survivors() uint64 { return r.tally().Rows }
+func (r *Replica) Survivors() uint64 { return r.fold.Tally.Rows }
 
 // WantsEntries implements gossip.Replica.
 func (r *Replica) WantsEntries() bool { return r.cfg.Retention.Mode == compaction.Archive }

@@ -110,7 +110,7 @@ type state struct {
 	known  *filter
 	misses int
 
-	scratch []byte
+	scratch []byte // Absent's
 }
 
 type write struct {
@@ -122,6 +122,37 @@ type undo struct {
 	key string
 	row []merge.Survivor
 	had bool
+}
+
+// changedKeys are the keys of an entity's changed rows, in order. Most often there
+// is one, and it takes no list.
+type changedKeys struct {
+	one  string
+	many []string
+}
+
+func (c changedKeys) list() []string {
+	if c.many == nil && c.one != "" {
+		return []string{c.one}
+	}
+	return c.many
+}
+
+func (c changedKeys) with(key string) changedKeys {
+	if c.many == nil && c.one == "" {
+		return changedKeys{one: key}
+	}
+	l := c.list()
+	at, _ := slices.BinarySearch(l, key)
+	return changedKeys{many: slices.Insert(l, at, key)}
+}
+
+func (c changedKeys) without(key string) changedKeys {
+	l := c.list()
+	if i, ok := slices.BinarySearch(l, key); ok {
+		l = slices.Delete(l, i, i+1)
+	}
+	return changedKeys{many: l}
 }
 
 // filterAfterMisses is how many reads of absent keys a replica bears before it
@@ -385,37 +416,6 @@ func (s *state) unlist(key string) {
 	s.byEntity[key[:n]] = s.byEntity[key[:n]].without(key)
 }
 
-// changedKeys are the keys of an entity's changed rows, in order. Most often there
-// is one, and it takes no list.
-type changedKeys struct {
-	one  string
-	many []string
-}
-
-func (c changedKeys) list() []string {
-	if c.many == nil && c.one != "" {
-		return []string{c.one}
-	}
-	return c.many
-}
-
-func (c changedKeys) with(key string) changedKeys {
-	if c.many == nil && c.one == "" {
-		return changedKeys{one: key}
-	}
-	l := c.list()
-	at, _ := slices.BinarySearch(l, key)
-	return changedKeys{many: slices.Insert(l, at, key)}
-}
-
-func (c changedKeys) without(key string) changedKeys {
-	l := c.list()
-	if i, ok := slices.BinarySearch(l, key); ok {
-		l = slices.Delete(l, i, i+1)
-	}
-	return changedKeys{many: l}
-}
-
 // flush moves what has changed into a batch and starts anew.
 func (s *state) flush(b storage.Batch) {
 	if len(s.changed) == 0 && len(s.side) == 0 && len(s.journal) == 0 && !s.erasDirty {
@@ -429,7 +429,7 @@ func (s *state) flush(b storage.Batch) {
 		}
 	}
 	keys := make([]string, 0, len(s.changed))
-	for i := range s.journal { // which has each row's first change, mostly in order
+	for i := range s.journal { // where most keys come in order, which makes sorting cheap
 		if u := &s.journal[i]; !u.had {
 			keys = append(keys, u.key)
 		}

@@ -160,14 +160,14 @@ func (k *keptView) update(entities []string) (changed []string, err error) {
 			return nil, err
 		}
 	}
-	k.settle(k.view, k.items)
+	k.keepWhatFits(k.view, k.items)
 	return changed, nil
 }
 
-// settle publishes what a pass made, but for what finds no room: the items go
+// keepWhatFits publishes what a pass made, but for what finds no room: the items go
 // first, without which the view is worked out each time it is read, and then the
 // links, without which all of it may differ when anything was touched.
-func (k *keptView) settle(view *catalog.View, items *storage.Memory) {
+func (k *keptView) keepWhatFits(view *catalog.View, items *storage.Memory) {
 	if items != nil && !k.v.fits(k, k.size+k.links.bytes()) {
 		items = nil
 	}
@@ -220,7 +220,7 @@ func (k *keptView) build(view *catalog.View, touched map[string]bool) (changed [
 		return nil, err
 	}
 	before, old := k.view, k.items
-	k.settle(view, fresh)
+	k.keepWhatFits(view, fresh)
 	switch {
 	case before == nil:
 		return nil, nil

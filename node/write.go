@@ -39,6 +39,7 @@ func (r *Replica) Write(nowMillis int64, reqs []Request) (Step, error) {
 	}
 	r.settle()
 	if err := w.finish(); err != nil {
+		r.tally() // leaves no goroutine behind
 		return Step{}, err
 	}
 	for _, at := range w.receipts {

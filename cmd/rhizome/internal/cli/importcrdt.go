@@ -87,14 +87,17 @@ func (im *crdtImport) run(interrupt context.Context, a *app) (err error) {
 func (im *crdtImport) send(interrupt context.Context, a *app, c *client.Client, store *datastore.CRDT) error {
 	in, out := io.Pipe()
 	source := make(chan error, 1)
+	reading, stop := context.WithCancel(interrupt)
+	defer stop()
 	go func() {
 		w := bufio.NewWriterSize(out, 64<<10)
-		err := im.keys(interrupt, c, store, w)
+		err := im.keys(reading, c, store, w)
 		source <- errors.Join(err, w.Flush())
 		_ = out.Close() // it has no error
 	}()
 	bar := newProgress(a.Err, 0)
 	p, err := c.Import(context.WithoutCancel(interrupt), in, bar.importing)
+	stop()
 	_ = in.Close() // what is still to come has nowhere to go
 	failed := <-source
 	bar.end()
