@@ -3,10 +3,10 @@
 //
 // A fragment is a JSON, TOML or YAML document, or an envelope around one that
 // says who wrote it and when. Parse reads the fragments of one file, Fold
-// merges a set of them, ReadDir and WriteFile are the two ends on a disk. All
-// but these, and what checks names of files for them, are pure: the result is a function of the set of fragments,
-// whatever their order, however often each is there, and whatever the files are
-// called.
+// merges a set of them, ReadDir, ReadFile and WriteFile are the ends on a disk, and
+// CheckRegular looks at a name there. All else is pure: the result is a function of
+// the set of fragments, whatever their order, however often each is there, and
+// whatever the files are called.
 //
 // # Fragments
 //
