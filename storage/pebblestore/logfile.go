@@ -13,10 +13,14 @@ import (
 // too, is written ahead with zeros, which read as the end of the log, just as space
 // does that was set aside for it.
 //
+// Pebble promises WriteAt only of files opened for reading and writing; those that are
+// created or used again are, on every file system that is used here.
+//
 // Invariant: zeros go only behind all that was written; a log is written from its
 // beginning on, by one goroutine.
 type logFile struct {
 	*fencedFile
+	zeros []byte
 
 	written int64 // where the log ends
 	ahead   int64 // up to where the file has been written
@@ -39,9 +43,6 @@ const (
 	// aheadWindow is over how many bytes that is looked at.
 	aheadWindow = 256 << 10
 )
-
-// zeros is what files are written ahead with; nobody writes to it.
-var zeros [mostAhead]byte
 
 // isLog reports whether a file is a log of Pebble's.
 func isLog(name string) bool { return strings.HasSuffix(name, ".log") }
@@ -82,7 +83,11 @@ func (l *logFile) writeAhead() {
 		return
 	}
 	n := min(max(l.written, leastAhead), mostAhead)
-	if wrote, err := l.File.WriteAt(zeros[:n], l.written); err == nil {
+	if int64(len(l.zeros)) < n {
+		l.zeros = make([]byte, n)
+	}
+	clear(l.zeros) // a vfs.File may change what it is given
+	if wrote, err := l.File.WriteAt(l.zeros[:n], l.written); err == nil {
 		l.ahead += int64(wrote)
 	}
 }

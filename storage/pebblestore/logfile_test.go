@@ -33,10 +33,10 @@ func TestLogFileHoldsWhatWasWritten(t *testing.T) {
 			var want []byte
 			for i := range rapid.IntRange(1, 40).Draw(t, "writes") {
 				p := bytes.Repeat([]byte{byte(i + 1)}, rapid.SampledFrom([]int{1, 500, 30_000, 200_000}).Draw(t, "bytes"))
+				want = append(want, p...) // Write may change p
 				if _, err := f.Write(p); err != nil {
 					t.Fatal(err)
 				}
-				want = append(want, p...)
 				if rapid.Bool().Draw(t, "sync") {
 					if err := f.SyncData(); err != nil {
 						t.Fatal(err)
