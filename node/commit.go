@@ -22,6 +22,10 @@ type commits struct {
 	// flushed is closed once the group that was made last is on disk. It is the
 	// leader's.
 	flushed chan struct{}
+
+	// ended are pendingWrites that ended as they should: nothing is left in their
+	// channels, and nobody else knows them.
+	ended sync.Pool
 }
 
 type pendingWrite struct {
@@ -30,11 +34,13 @@ type pendingWrite struct {
 	done chan Result
 }
 
-// pendingWrites are those that ended as they should: nothing is left in their
-// channels, and nobody else knows them.
-var pendingWrites = sync.Pool{New: func() any {
+// pending returns a pendingWrite to fill in.
+func (c *commits) pending() *pendingWrite {
+	if w, ok := c.ended.Get().(*pendingWrite); ok {
+		return w
+	}
 	return &pendingWrite{lead: make(chan struct{}, 1), done: make(chan Result, 1)}
-}}
+}
 
 // maxGroup bounds how many transactions are committed together.
 const maxGroup = 4096
@@ -147,7 +153,7 @@ func (n *Node) Commit(ctx context.Context, creator string, ops []Op) (Receipt, e
 		return Receipt{}, err
 	}
 	system := touchesCatalog(ops)
-	w := pendingWrites.Get().(*pendingWrite)
+	w := n.commits.pending()
 	w.req = Request{creator, ops}
 	if !n.commits.enter(w) {
 		return Receipt{}, ErrClosed
@@ -166,7 +172,7 @@ func (n *Node) Commit(ctx context.Context, creator string, ops []Op) (Receipt, e
 		res = <-w.done
 	}
 	w.req = Request{}
-	pendingWrites.Put(w)
+	n.commits.ended.Put(w)
 	return n.committed(res, system)
 }
 
