@@ -176,3 +176,11 @@ func check(t *testing.T, err error) {
 		t.Fatal(err)
 	}
 }
+
+// That memory is in use while a database closes is no failure; all else is.
+func TestOnDisk(t *testing.T) {
+	other := errors.New("leaking disk")
+	if onDisk(nil) != nil || onDisk(errors.New("leaked memtable reservation: 262144")) != nil || !errors.Is(onDisk(other), other) {
+		t.Error("the wrong errors are left out")
+	}
+}
