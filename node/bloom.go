@@ -35,9 +35,9 @@ const (
 	filterLeastRoom = 1 << 10
 )
 
-func newFilter(keys uint64) *filter {
+func newFilter() *filter {
 	f := &filter{seed: maphash.MakeSeed()}
-	f.grow(max(filterLeastRoom, int(keys)*2))
+	f.grow(filterLeastRoom)
 	return f
 }
 

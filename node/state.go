@@ -167,7 +167,7 @@ func newState(db storage.Reader, prefix []byte, lanes merge.Lanes, empty bool) *
 		byEntity: make(map[string]changedKeys),
 	}
 	if empty {
-		s.known = newFilter(0)
+		s.known = newFilter()
 	}
 	return s
 }
@@ -203,7 +203,7 @@ func (s *state) Absent(entity string) bool {
 }
 
 func (s *state) buildFilter() error {
-	s.known = newFilter(0)
+	s.known = newFilter()
 	lo := s.key(kindState, nil)
 	for kv, err := range s.r.Scan(lo, storage.PrefixEnd(lo)) {
 		if err != nil {

@@ -389,7 +389,7 @@ func mustAny(t testing.TB, v delta.Value) any {
 // The filter never denies a key that was added, and few that were not, also
 // when it has grown.
 func TestFilter(t *testing.T) {
-	f := newFilter(0)
+	f := newFilter()
 	key := func(i int) []byte { return fmt.Appendf(nil, "key %d", i) }
 	const n = 3 * filterFirstRoom
 	for i := range n {
